@@ -1,0 +1,3 @@
+//! The control API of Pando: HTTP with JSON over a unix socket (mode 0600), versioned, streaming.
+
+pub mod api;
