@@ -62,6 +62,10 @@ pub struct AppSpec {
     /// The preload that answers `Connection: close` while a worker drains.
     #[serde(default = "yes")]
     pub agent: bool,
+    /// The pando.toml that manages this app, absolute; `None` for one started by flags. Not
+    /// compared by `plan`: it says who may change or remove the app, not how it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<PathBuf>,
 }
 
 /// How the app's process is made.
@@ -276,6 +280,7 @@ impl AppSpec {
             depends_on: Vec::new(),
             watch: None,
             agent: true,
+            origin: None,
         }
     }
 
