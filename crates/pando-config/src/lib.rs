@@ -1,1 +1,31 @@
-//! See Cargo.toml.
+//! From what a person writes to what the supervisor runs: `pando.toml` (its `[app.NAME]` part),
+//! `.env` files and the flags of `pando start` become validated [`app_spec::AppSpec`]s, every
+//! problem is reported at once with its place, and [`plan`] says what separates the apps that
+//! run from the apps that are wanted.
+//!
+//! The core is pure. It sees the machine only through [`FileSystem`], so tests and fuzzers run
+//! it over a [`MemoryFs`].
+//!
+//! ```text
+//! pando.toml ──► file ──► app ──┐
+//!                  .env ► dotenv ┼──► checks ──► AppSpec ──► plan ──► Step
+//! pando start ──► flags ────────┘
+//! ```
+//!
+//! Absent on purpose: ecosystem files (they are programs and need the user's own node to
+//! evaluate them), and the `[gateway]`, `[site]` and `[postgres]` parts of `pando.toml`.
+
+mod file;
+mod flags;
+mod fs;
+mod init;
+mod plan;
+mod problem;
+mod source;
+
+pub use file::{FILE_NAME, File, MAX_APPS, MAX_FILE_BYTES, find, load, parse};
+pub use flags::{ModeFlag, StartFlags, from_flags};
+pub use fs::{FileSystem, MemoryFs, NodeVersion, RealFs};
+pub use init::{InitFile, Listening, init};
+pub use plan::{Change, Step, plan};
+pub use problem::{Excerpt, MAX_PROBLEMS, Problem, Severity};
