@@ -1,1 +1,17 @@
-//! See Cargo.toml.
+//! The harness of the end-to-end tests: the real binary, real Node, real sockets.
+//!
+//! Every test has a Pando of its own ([`Pando`]): its own home, ports and mark, by which all that
+//! it started is found and ended. Nothing here asserts a tight time; whatever takes time is polled
+//! with a generous deadline ([`wait`]).
+
+pub mod http;
+pub mod load;
+pub mod npm;
+mod pando;
+pub mod port;
+pub mod process;
+pub mod view;
+pub mod wait;
+
+pub use load::{Load, Tally};
+pub use pando::{Output, Pando, app, binary, exit_code, local, wait_within};
