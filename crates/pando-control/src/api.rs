@@ -17,29 +17,65 @@ pub const API_VERSION: u32 = 1;
 pub enum Request {
     Version,
     /// Apps and workers. Answers [`Answer::Apps`].
-    List { select: Select },
+    List {
+        select: Select,
+    },
     /// Start new apps, or stopped ones again. Ends when every worker is ready.
-    Start { specs: Vec<AppSpec>, wait: bool },
+    Start {
+        specs: Vec<AppSpec>,
+        wait: bool,
+    },
     /// Start apps that are known but stopped.
-    StartKnown { select: Select },
-    Stop { select: Select },
+    StartKnown {
+        select: Select,
+    },
+    Stop {
+        select: Select,
+    },
     /// Stop and start, all workers at once.
-    Restart { select: Select, spec: Option<Box<AppSpec>> },
+    Restart {
+        select: Select,
+        spec: Option<Box<AppSpec>>,
+    },
     /// Rolling, canary first. With a spec: to that new spec.
-    Reload { select: Select, spec: Option<Box<AppSpec>> },
-    Delete { select: Select },
-    Scale { select: Select, change: ScaleChange },
-    Signal { select: Select, signal: String },
+    Reload {
+        select: Select,
+        spec: Option<Box<AppSpec>>,
+    },
+    /// Take over what of a spec needs no new worker (restart policy, memory limit, stop signal,
+    /// log rotation); workers stay.
+    Configure {
+        spec: Box<AppSpec>,
+    },
+    Delete {
+        select: Select,
+    },
+    Scale {
+        select: Select,
+        change: ScaleChange,
+    },
+    Signal {
+        select: Select,
+        signal: String,
+    },
     /// The environment a worker of the app gets. Answers [`Answer::Env`].
-    Env { app: String },
+    Env {
+        app: String,
+    },
     /// The specs as journaled. Answers [`Answer::Specs`].
-    Specs { select: Select },
+    Specs {
+        select: Select,
+    },
     /// Lines as [`Frame::Log`].
-    Logs { query: LogQuery },
+    Logs {
+        query: LogQuery,
+    },
     /// Transitions as [`Frame::Event`], until the client goes.
     Events,
     /// Replace the running binary; the daemon's own path if `None`.
-    Upgrade { path: Option<PathBuf> },
+    Upgrade {
+        path: Option<PathBuf>,
+    },
     /// Stop every app and the daemon. The journal keeps the apps.
     Kill,
 }
@@ -87,8 +123,17 @@ pub struct Progress {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// What was done, one sentence each, for a person; and the apps as they are now.
-    Changed { text: Vec<String>, apps: Vec<AppView> },
-    Version { api: u32, version: String, root_pid: u32, supervisor_pid: u32, home: PathBuf },
+    Changed {
+        text: Vec<String>,
+        apps: Vec<AppView>,
+    },
+    Version {
+        api: u32,
+        version: String,
+        root_pid: u32,
+        supervisor_pid: u32,
+        home: PathBuf,
+    },
     Apps(Vec<AppView>),
     Env(BTreeMap<String, String>),
     Specs(Vec<AppSpec>),
