@@ -1,4 +1,9 @@
 //! Server and client over a real socket, with a handler that is a closure.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a fake handler knows a few calls"
+)]
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
