@@ -1,15 +1,25 @@
-use std::collections::BTreeMap;
+//! `pando.toml`: found, read, and every problem of it told at once.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
+use toml::de::DeTable;
 
-use crate::fs::FileSystem;
-use crate::problem::Problem;
+use crate::app::{self, Context};
+use crate::checks;
+use crate::fs::{FileSystem, RealFs};
+use crate::problem::{Place, Problem, Refusal, Report, Severity, did_you_mean};
+use crate::source::Source;
+use crate::table::Table;
 
 pub const FILE_NAME: &str = "pando.toml";
 /// A larger pando.toml is not one.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub const MAX_APPS: usize = 256;
+
+/// Parts of pando.toml that this version does not have yet.
+const LATER: [&str; 3] = ["gateway", "site", "postgres"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -18,24 +28,208 @@ pub struct File {
     pub apps: Vec<AppSpec>,
 }
 
+/// The file and its warnings, or every problem.
+type Loaded = Result<(File, Vec<Problem>), Vec<Problem>>;
+
+/// Reads and checks a pando.toml. `base_env` is the caller's environment; what of it is Pando's
+/// or the shell's own is left out of the specs.
 pub fn load(
     path: &Path,
     base_env: &BTreeMap<String, String>,
 ) -> Result<(File, Vec<Problem>), Vec<Problem>> {
-    let _ = (path, base_env);
-    Err(vec![])
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let path: PathBuf = path.components().collect();
+    let text = read(&path).map_err(|problem| vec![problem])?;
+    parse(&text, &path, base_env, &RealFs)
 }
 
+fn read(path: &Path) -> Result<String, Problem> {
+    let refused = |refusal: Refusal| Problem {
+        file: Some(path.to_path_buf()),
+        line: 0,
+        column: 0,
+        what: refusal.what,
+        why: refusal.why,
+        fix: refusal.fix,
+        severity: Severity::Error,
+        excerpt: None,
+    };
+    let bytes = RealFs.read(path, MAX_FILE_BYTES + 1).map_err(|error| {
+        let fix = match error.kind() {
+            std::io::ErrorKind::NotFound => "write one with `pando init`, or name it with -c",
+            _ => "check the path and its permissions",
+        };
+        refused(Refusal::new(
+            "cannot read this file",
+            error.to_string(),
+            fix,
+        ))
+    })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let why = "a pando.toml is not that large";
+        return Err(refused(Refusal::new(
+            "the file is larger than 1 MiB",
+            why,
+            "check the path",
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        refused(Refusal::new(
+            "the file is not UTF-8 text",
+            "TOML is",
+            "save it as UTF-8",
+        ))
+    })
+}
+
+/// As [`load`], of a text. `path` is absolute: relative paths in the text start at its directory.
+/// Each problem of the text has a line and a column.
 pub fn parse(
     text: &str,
     path: &Path,
     base_env: &BTreeMap<String, String>,
     fs: &dyn FileSystem,
 ) -> Result<(File, Vec<Problem>), Vec<Problem>> {
-    let _ = (text, path, base_env, fs);
-    Err(vec![])
+    let source = Source::new(path, text);
+    let mut report = Report::new(Some(&source));
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let why = "a pando.toml is not that large";
+        let refusal = Refusal::new("the file is larger than 1 MiB", why, "check the path");
+        report.error(&Place::Span(0..0), refusal);
+        return Err(report.into_problems());
+    }
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        syntax(error, text, &mut report);
+    }
+    let context = Context {
+        dir: path.parent().unwrap_or(Path::new("/")),
+        base_env,
+        fs,
+    };
+    let apps = read_apps(root.get_ref(), path, &context, &mut report);
+    finish(path, apps, report)
 }
 
+fn finish(path: &Path, apps: Vec<AppSpec>, report: Report<'_>) -> Loaded {
+    if report.has_errors() {
+        return Err(report.into_problems());
+    }
+    Ok((
+        File {
+            path: path.to_path_buf(),
+            apps,
+        },
+        report.into_problems(),
+    ))
+}
+
+fn syntax(error: &toml::de::Error, text: &str, report: &mut Report) {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    let message = error.message();
+    let (why, fix) = if message.contains("duplicate key") {
+        (
+            "a key, and the name of an app, can be given once",
+            "remove one of the two",
+        )
+    } else {
+        (
+            "this is not TOML",
+            "strings need quotes, a table's name stands in [brackets]",
+        )
+    };
+    report.syntax(span, Refusal::new(message, why, fix));
+}
+
+fn read_apps(
+    root: &DeTable<'_>,
+    path: &Path,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Vec<AppSpec> {
+    let root = Table::new(root, "the file", Place::Span(0..0));
+    top_level(&root, report);
+    let Some(value) = root.get("app") else {
+        no_apps(&Place::Span(0..0), report);
+        return Vec::new();
+    };
+    let Some(table) = value.table("app", "{ }", report) else {
+        return Vec::new();
+    };
+    let values = table.values();
+    if values.is_empty() {
+        no_apps(&value.key_place, report);
+    }
+    if values.len() > MAX_APPS {
+        let what = format!("{} apps are too many", values.len());
+        let why = format!("one file has at most {MAX_APPS}");
+        report.error(
+            &values[MAX_APPS].key_place,
+            Refusal::new(what, why, "split it"),
+        );
+    }
+    let mut apps = Vec::new();
+    for value in values.iter().take(MAX_APPS) {
+        let Some(table) = app_table(value, report) else {
+            continue;
+        };
+        apps.extend(app::read(value.key, &table, context, report));
+    }
+    let names: Vec<&str> = values.iter().map(|value| value.key).collect();
+    checks::apps(&apps, &names, report);
+    let specs = apps.into_iter().map(|(mut spec, _)| {
+        spec.origin = Some(path.to_path_buf());
+        spec
+    });
+    specs.collect()
+}
+
+/// One `[app.NAME]`; `[app]` itself with keys of an app in it is a usual mistake.
+fn app_table<'t>(value: &crate::table::Value<'t>, report: &mut Report) -> Option<Table<'t>> {
+    if !value.is_table() {
+        let what = format!("[app] has a key `{}` that is not an app", value.key);
+        let why = "each app is a table with its name in the header";
+        let fix = "write [app.NAME] above its keys, such as [app.api]";
+        report.error(&value.key_place, Refusal::new(what, why, fix));
+        return None;
+    }
+    value.table(&format!("app.{}", value.key), "{ }", report)
+}
+
+fn top_level(root: &Table<'_>, report: &mut Report) {
+    let known: BTreeSet<&str> = LATER.iter().copied().chain(["app"]).collect();
+    for value in root.values() {
+        let key = value.key;
+        let refusal = if LATER.contains(&key) {
+            let what = format!("[{key}] is not supported by this version");
+            Refusal::new(what, "it belongs to a later one", "remove it")
+        } else if key == "app" {
+            continue;
+        } else {
+            let fix = match did_you_mean(key, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if value.is_table() => format!("an app is written [app.{key}]"),
+                None => "settings of an app stand below its [app.NAME]".to_owned(),
+            };
+            let what = format!("unknown key `{key}` at the top of the file");
+            Refusal::new(
+                what,
+                "a key that is not known would be ignored silently",
+                fix,
+            )
+        };
+        report.error(&value.key_place, refusal);
+    }
+}
+
+fn no_apps(place: &Place, report: &mut Report) {
+    let what = "there is no app in this file";
+    let fix = "add [app.NAME] with a `script`, or write a file with `pando init`";
+    report.missing(place, Refusal::new(what, "nothing would be started", fix));
+}
+
+/// The `pando.toml` of a directory. Its parents are not looked at, on purpose: a command given in
+/// one project must never act on the apps of another one above it.
 pub fn find(start: &Path) -> Option<PathBuf> {
     let path = start.join(FILE_NAME);
     path.is_file().then_some(path)

@@ -53,17 +53,22 @@ impl FileSystem for RealFs {
     }
 
     fn is_executable(&self, path: &Path) -> bool {
-        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        path.metadata()
+            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(limit)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     fn names(&self, dir: &Path) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return Vec::new();
+        };
         let mut names: Vec<String> = entries
             .take(MAX_NAMES)
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -95,7 +100,12 @@ impl FileSystem for RealFs {
             std::thread::sleep(Duration::from_millis(5));
         }
         let mut text = String::new();
-        child.stdout.take()?.take(64).read_to_string(&mut text).ok()?;
+        child
+            .stdout
+            .take()?
+            .take(64)
+            .read_to_string(&mut text)
+            .ok()?;
         parse_version(&text)
     }
 }
@@ -128,13 +138,19 @@ impl MemoryFs {
     }
 
     pub fn with(mut self, path: &str, text: &str) -> Self {
-        let file = MemoryFile { bytes: text.into(), executable: false };
+        let file = MemoryFile {
+            bytes: text.into(),
+            executable: false,
+        };
         self.files.insert(path.into(), file);
         self
     }
 
     pub fn with_executable(mut self, path: &str, text: &str) -> Self {
-        let file = MemoryFile { bytes: text.into(), executable: true };
+        let file = MemoryFile {
+            bytes: text.into(),
+            executable: true,
+        };
         self.files.insert(path.into(), file);
         self
     }
@@ -164,7 +180,9 @@ impl FileSystem for MemoryFs {
 
     fn is_dir(&self, path: &Path) -> bool {
         let path = plain(path);
-        self.files.keys().any(|file| *file != path && file.starts_with(&path))
+        self.files
+            .keys()
+            .any(|file| *file != path && file.starts_with(&path))
     }
 
     fn is_executable(&self, path: &Path) -> bool {
@@ -172,8 +190,14 @@ impl FileSystem for MemoryFs {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let file = self.files.get(&plain(path)).ok_or(io::ErrorKind::NotFound)?;
-        let end = file.bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let file = self
+            .files
+            .get(&plain(path))
+            .ok_or(io::ErrorKind::NotFound)?;
+        let end = file
+            .bytes
+            .len()
+            .min(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(file.bytes[..end].to_vec())
     }
 
@@ -205,7 +229,13 @@ mod tests {
 
     #[test]
     fn node_versions_are_read_as_node_prints_them() {
-        assert_eq!(parse_version("v22.18.0\n"), Some(NodeVersion { major: 22, minor: 18 }));
+        assert_eq!(
+            parse_version("v22.18.0\n"),
+            Some(NodeVersion {
+                major: 22,
+                minor: 18
+            })
+        );
         for odd in ["", "22.1.0", "v22", "v.1", "vx.y.z"] {
             assert_eq!(parse_version(odd), None, "{odd}");
         }

@@ -22,5 +22,8 @@ pub struct InitFile {
 /// Writes a pando.toml from what is in `dir` (absolute) and what listens now.
 pub fn init(dir: &Path, fs: &dyn FileSystem, running: &[Listening]) -> InitFile {
     let _ = (dir, fs, running);
-    InitFile { text: String::new(), notes: Vec::new() }
+    InitFile {
+        text: String::new(),
+        notes: Vec::new(),
+    }
 }

@@ -15,17 +15,31 @@
 //! Absent on purpose: ecosystem files (they are programs and need the user's own node to
 //! evaluate them), and the `[gateway]`, `[site]` and `[postgres]` parts of `pando.toml`.
 
+mod app;
+mod checks;
+mod command;
+mod dotenv;
+mod environment;
 mod file;
 mod flags;
 mod fs;
 mod init;
+mod name;
+mod package;
 mod plan;
 mod problem;
+mod signal;
 mod source;
+mod table;
+mod units;
+mod words;
 
+pub use dotenv::parse as parse_dotenv;
+pub use environment::{clean as clean_env, is_secret};
 pub use file::{FILE_NAME, File, MAX_APPS, MAX_FILE_BYTES, find, load, parse};
 pub use flags::{ModeFlag, StartFlags, from_flags};
 pub use fs::{FileSystem, MemoryFs, NodeVersion, RealFs};
 pub use init::{InitFile, Listening, init};
+pub use name::{is_valid as is_valid_name, make_valid as make_valid_name};
 pub use plan::{Change, Step, plan};
 pub use problem::{Excerpt, MAX_PROBLEMS, Problem, Severity};

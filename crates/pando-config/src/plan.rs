@@ -13,15 +13,36 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Start(AppSpec),
-    Delete { name: String },
-    Scale { name: String, from: Instances, to: Instances },
+    Delete {
+        name: String,
+    },
+    Scale {
+        name: String,
+        from: Instances,
+        to: Instances,
+    },
     /// A rolling reload to `spec`: nobody notices.
-    Reload { name: String, spec: AppSpec, changed: Vec<Change> },
+    Reload {
+        name: String,
+        spec: AppSpec,
+        changed: Vec<Change>,
+    },
     /// All workers stop, then start: for what a rolling reload cannot do; `why` says what.
-    Restart { name: String, spec: AppSpec, changed: Vec<Change>, why: String },
+    Restart {
+        name: String,
+        spec: AppSpec,
+        changed: Vec<Change>,
+        why: String,
+    },
     /// Takes effect without touching a worker.
-    Configure { name: String, spec: AppSpec, changed: Vec<Change> },
-    Unchanged { name: String },
+    Configure {
+        name: String,
+        spec: AppSpec,
+        changed: Vec<Change>,
+    },
+    Unchanged {
+        name: String,
+    },
 }
 
 /// What separates the apps that run from those that are wanted, in the order to do it.

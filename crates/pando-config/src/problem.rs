@@ -105,7 +105,11 @@ fn write_excerpt(
         .map(|c| if c == '\t' { '\t' } else { ' ' })
         .collect();
     let carets = "^".repeat(excerpt.width.max(1));
-    write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {indent}{carets}", excerpt.text)
+    write!(
+        f,
+        "\n{gutter} |\n{number} | {}\n{gutter} | {indent}{carets}",
+        excerpt.text
+    )
 }
 
 impl std::error::Error for Problem {}
@@ -120,7 +124,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub fn new(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), fix: fix.into() }
+        Self {
+            what: what.into(),
+            why: why.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -143,13 +151,19 @@ impl Place {
 pub(crate) struct Report<'a> {
     source: Option<&'a Source<'a>>,
     problems: Vec<Problem>,
-    /// Problems that were not listed because of [`MAX_PROBLEMS`].
     errors: usize,
+    /// Lines that are not TOML: what was read of them is a guess and not worth a problem.
+    broken: Vec<usize>,
 }
 
 impl<'a> Report<'a> {
     pub fn new(source: Option<&'a Source<'a>>) -> Self {
-        Self { source, problems: Vec::new(), errors: 0 }
+        Self {
+            source,
+            problems: Vec::new(),
+            errors: 0,
+            broken: Vec::new(),
+        }
     }
 
     pub fn error(&mut self, place: &Place, refusal: Refusal) {
@@ -158,6 +172,20 @@ impl<'a> Report<'a> {
 
     pub fn warning(&mut self, place: &Place, refusal: Refusal) {
         self.add(place, refusal, Severity::Warning);
+    }
+
+    /// Text that is not TOML.
+    pub fn syntax(&mut self, span: Range<usize>, refusal: Refusal) {
+        self.add(&Place::Span(span.clone()), refusal, Severity::Error);
+        self.broken
+            .extend(self.source.map(|source| source.position(span.start).0));
+    }
+
+    /// Something is not there. Where text was broken it may be there after all.
+    pub fn missing(&mut self, place: &Place, refusal: Refusal) {
+        if self.broken.is_empty() {
+            self.error(place, refusal);
+        }
     }
 
     /// Takes the value, or the problem of a value that was refused.
@@ -194,6 +222,9 @@ impl<'a> Report<'a> {
         match (place, self.source) {
             (Place::Span(span), Some(source)) => {
                 let (line, column) = source.position(span.start);
+                if self.broken.contains(&line) {
+                    return;
+                }
                 problem.file = Some(source.path.to_path_buf());
                 problem.line = line;
                 problem.column = column;
@@ -229,9 +260,15 @@ fn excerpt(
     if chars > EXCERPT_CHARS {
         return None;
     }
-    let wanted = source.text.get(span.clone()).map_or(1, |s| s.chars().count());
+    let wanted = source
+        .text
+        .get(span.clone())
+        .map_or(1, |s| s.chars().count());
     let width = wanted.min(chars.saturating_sub(column - 1)).max(1);
-    Some(Excerpt { text: text.to_owned(), width })
+    Some(Excerpt {
+        text: text.to_owned(),
+        width,
+    })
 }
 
 /// `` did you mean `x`? `` for the nearest of `candidates`, or nothing.

@@ -11,7 +11,11 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn new(path: &'a Path, text: &'a str) -> Self {
-        let after_newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
+        let after_newlines = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, b)| *b == b'\n')
+            .map(|(i, _)| i + 1);
         let starts = std::iter::once(0).chain(after_newlines).collect();
         Self { path, text, starts }
     }
@@ -30,7 +34,10 @@ impl<'a> Source<'a> {
     /// The text of a 1-based line, without its end.
     pub fn line(&self, line: usize) -> &'a str {
         let start = self.starts[line - 1];
-        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let end = self
+            .starts
+            .get(line)
+            .map_or(self.text.len(), |next| next - 1);
         self.text[start..end].trim_end_matches('\r')
     }
 }
