@@ -1,0 +1,22 @@
+// The server that every row of the bench runs: 13 bytes for everything, but for the few routes that
+// the other tables need.
+'use strict';
+const http = require('node:http');
+
+function stall(ms) {
+  const end = Date.now() + ms;
+  while (Date.now() < end);
+}
+
+const server = http.createServer((request, response) => {
+  if (request.url === '/pid') {
+    response.end(String(process.pid));
+    return;
+  }
+  if (request.url === '/stall') stall(5000);
+  response.end('Hello, World!');
+});
+server.listen(Number(process.env.PORT));
+
+process.on('SIGTERM', () => server.close(() => process.exit(0)));
+process.on('SIGINT', () => server.close(() => process.exit(0)));
