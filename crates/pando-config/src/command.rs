@@ -206,7 +206,7 @@ impl Surroundings<'_> {
         let program = self
             .resolve_program(&interpreter)
             .map_err(Wrong::Interpreter)?;
-        if script.interpreter.is_none() && Runtime::of(&interpreter) == Runtime::Node {
+        if Runtime::of(&interpreter) == Runtime::Node {
             self.check_types(&path, &interpreter, &script.interpreter_args)
                 .map_err(Wrong::Script)?;
         }

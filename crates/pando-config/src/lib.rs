@@ -31,6 +31,7 @@ mod problem;
 mod signal;
 mod source;
 mod table;
+mod target;
 mod units;
 mod words;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use app_spec::Runtime;
 use serde_json::Value;
 
 use crate::fs::FileSystem;
@@ -68,11 +69,31 @@ fn package(value: &Value) -> Package {
     }
 }
 
+/// The package manager that a directory uses: as its package.json says, or by its lock file.
+pub(crate) fn manager(fs: &dyn FileSystem, dir: &Path, package: &Package) -> String {
+    if let Some(manager) = &package.manager {
+        return manager.clone();
+    }
+    let locked = |file: &str| fs.is_file(&dir.join(file));
+    let by_lock = [
+        ("pnpm-lock.yaml", "pnpm"),
+        ("yarn.lock", "yarn"),
+        ("bun.lock", "bun"),
+    ];
+    by_lock
+        .iter()
+        .find(|(file, _)| locked(file))
+        .map_or("npm", |(_, manager)| manager)
+        .to_owned()
+}
+
 /// A command line that is node running a script: what `node --flag x.js args` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeLine {
     /// Assignments before the command.
     pub env: Vec<(String, String)>,
+    /// `node`, or the path of one.
+    pub program: String,
     pub node_args: Vec<String>,
     pub script: String,
     pub args: Vec<String>,
@@ -129,13 +150,14 @@ pub(crate) fn node_words(words: &[String]) -> Option<NodeLine> {
             None => break word,
         }
     };
-    if !matches!(program, "node" | "nodejs") {
+    if Runtime::of(program) != Runtime::Node {
         return None;
     }
     let (node_args, script) = node_options(&mut rest)?;
     let args = rest.map(str::to_owned).collect();
     Some(NodeLine {
         env,
+        program: program.to_owned(),
         node_args,
         script,
         args,

@@ -137,14 +137,8 @@ impl Refusal {
 pub(crate) enum Place {
     /// Bytes of the source.
     Span(Range<usize>),
-    /// A flag or argument of the command line, as typed: `--memory`.
-    Flag(String),
-}
-
-impl Place {
-    pub fn flag(name: &str) -> Self {
-        Self::Flag(name.to_owned())
-    }
+    /// A flag of the command line, `--memory`; empty for what is started.
+    Flag(&'static str),
 }
 
 /// Collects problems, so that all are told at once.
@@ -230,6 +224,7 @@ impl<'a> Report<'a> {
                 problem.column = column;
                 problem.excerpt = excerpt(source, line, column, span);
             }
+            (Place::Flag(""), _) => {}
             (Place::Flag(flag), _) => problem.what = format!("{flag}: {}", problem.what),
             (Place::Span(_), None) => {}
         }

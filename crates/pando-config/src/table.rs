@@ -42,10 +42,6 @@ impl<'t> Table<'t> {
         })
     }
 
-    pub fn has(&self, key: &str) -> bool {
-        self.inner.contains_key(key)
-    }
-
     /// All values in the order of the file.
     pub fn values(&self) -> Vec<Value<'t>> {
         let mut entries: Vec<_> = self.inner.iter().collect();
@@ -96,10 +92,6 @@ impl<'t> Value<'t> {
 
     pub fn is_str(&self) -> bool {
         self.inner.is_str()
-    }
-
-    pub fn is_array(&self) -> bool {
-        self.inner.is_array()
     }
 
     pub fn is_bool(&self) -> bool {
