@@ -335,7 +335,7 @@ const TYPE_OPTIONS: [&str; 6] = [
 ];
 
 /// Type stripping without a flag: nodejs.org/api/typescript.html, its history.
-fn strips_types(version: NodeVersion) -> bool {
+pub(crate) fn strips_types(version: NodeVersion) -> bool {
     version.major > 23
         || version.major == 23 && version.minor >= 6
         || version.major == 22 && version.minor >= 18
