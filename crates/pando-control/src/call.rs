@@ -95,6 +95,23 @@ impl Reply {
         }
     }
 
+    /// As [`Reply::send`], for a plain thread that serves one client. Must not be called on a
+    /// runtime's thread.
+    ///
+    /// # Errors
+    /// [`Gone`]: nobody reads any more.
+    pub fn send_blocking(&self, frame: Frame) -> Result<(), Gone> {
+        match frame {
+            Frame::Done(_) | Frame::Failed(_) => {
+                self.end(frame);
+                Ok(())
+            }
+            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) => {
+                self.frames.blocking_send(frame).map_err(|_| Gone)
+            }
+        }
+    }
+
     /// Sends a frame if there is room.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! What can happen to the core: a closed set.
+
+use std::net::IpAddr;
+
+use app_spec::{AppSpec, Instances};
+use node_cluster::{ConnId, HandleKey, WorkerId};
+
+use super::operation::OpId;
+
+#[derive(Debug)]
+pub enum Input {
+    /// A person or a file wants something of one app.
+    Order { op: OpId, app: String, order: Order },
+    /// The answer to [`super::Effect::Open`]: the port that was bound (0 for a unix path).
+    Opened { app: String, key: HandleKey, result: Result<u16, OpenFailure> },
+    /// A connection was accepted by the supervisor, in hand-over mode or in a rescue.
+    Accepted { app: String, key: HandleKey, conn: ConnId, client: Option<IpAddr> },
+    /// Connections that wait in a seat's accept queue, sampled.
+    Queued { app: String, key: HandleKey, seat: usize, waiting: u32 },
+    /// Watched files changed and have been quiet since.
+    Changed { app: String },
+    Worker { worker: WorkerId, event: Target },
+}
+
+/// What happened to one worker.
+#[derive(Debug)]
+pub enum Target {
+    Spawned { pid: u32 },
+    SpawnFailed { why: String },
+    /// One line on its channel, and whether a file descriptor came with it.
+    Line { line: Vec<u8>, fd: bool },
+    /// A line too long to hold was passed over.
+    Oversized { bytes: u64 },
+    /// Its channel was read to the end.
+    ChannelClosed,
+    /// It never reads its channel and the bounded queue is full.
+    ChannelStuck,
+    Exited { exit: Exit },
+    ProbeResult { conn: Option<ConnId>, result: Result<Vec<String>, String> },
+    /// Resident memory, bytes; rough count of open connections. `timed`: one of the looks that
+    /// come once a second, which the memory limit counts.
+    Usage { memory_bytes: u64, connections: u32, timed: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+#[derive(Clone, Debug)]
+pub struct OpenFailure {
+    /// Positive errno.
+    pub errno: i32,
+    /// A sentence for a person, with the holder of the port.
+    pub why: String,
+}
+
+#[derive(Debug)]
+pub enum Order {
+    /// A new app, or a stopped one to this spec.
+    Start { spec: AppSpec },
+    /// A stopped app as it was.
+    StartKnown,
+    Stop,
+    /// All workers at once.
+    Restart { spec: Option<AppSpec> },
+    /// Rolling, canary first.
+    Reload { spec: Option<AppSpec> },
+    /// Take the parts of the spec that touch no worker.
+    Configure { spec: AppSpec },
+    Delete,
+    Scale { instances: Instances },
+    /// The daemon ends: stop, but stay journaled as running.
+    Close { signal: Option<i32> },
+}

@@ -1,0 +1,245 @@
+//! Reloads and replacements: the successor first, and the first one is a canary. If the canary
+//! fails, everything stays as it was; if a later one fails, what was replaced goes back.
+//!
+//! It is driven by a goal, not by a list of steps: an instance whose worker is of an older
+//! revision, or is marked to be replaced, wants a successor. So a crash in the middle, a scale or
+//! a second look change nothing in the logic.
+
+use std::sync::Arc;
+
+use app_spec::AppSpec;
+use node_cluster::WorkerId;
+
+use super::Context;
+use super::app::{App, Desired};
+use super::effect::Effect;
+use super::operation::{Failure, Goal, OpId, Outcome};
+use super::worker::Worker;
+
+/// A reload on its way.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    pub old: Arc<AppSpec>,
+    pub old_revision: u32,
+    /// The canary was ready: the new spec is journaled and further successors may start.
+    pub passed: bool,
+}
+
+/// Seconds over the limit in a row before a worker is replaced: one look may catch a peak.
+const OVER_MEMORY_LOOKS: u32 = 3;
+
+impl App {
+    pub(super) fn order_reload(&mut self, cx: &mut Context, op: OpId, spec: Option<AppSpec>) {
+        if self.desired == Desired::Stopped {
+            self.order_start(cx, op, spec);
+            return;
+        }
+        if self.rollout.is_some() {
+            let name = self.name();
+            let failure = Failure {
+                app: name.to_owned(),
+                what: format!("{name} is being reloaded already"),
+                why: "one reload at a time: the second would not know what to fall back to".into(),
+                fix: format!("wait for it (`pando ls {name}`), or `pando restart {name}`"),
+                worker: None,
+                exit_code: 1,
+            };
+            cx.emit(Effect::Finished { op, outcome: Outcome::Failed(failure) });
+            return;
+        }
+        self.begin_rollout(spec.unwrap_or_else(|| (*self.spec).clone()));
+        self.begin(op, Goal::Reloaded(self.revision), "reloaded");
+        self.notice(cx, None, "reload", "reload begins");
+    }
+
+    pub(super) fn begin_rollout(&mut self, spec: AppSpec) {
+        self.rollout = Some(Rollout {
+            old: Arc::clone(&self.spec),
+            old_revision: self.revision,
+            passed: false,
+        });
+        self.spec = Arc::new(spec);
+        self.revision += 1;
+    }
+
+    /// Starts what is missing and what is to be replaced, as far as it may go at once.
+    pub(super) fn advance(&mut self, cx: &mut Context) {
+        self.finish_rollout(cx);
+        let canary_only = self.rollout.as_ref().is_some_and(|r| !r.passed);
+        let wanted = self.instances.len();
+        let at_once = if canary_only { 1 } else { (wanted / 4).max(1) };
+        let leaving_at_most = (wanted / 2).max(1);
+        for index in self.order_of_work() {
+            let instance = &self.instances[index];
+            if instance.done || cx.now < instance.not_before && !self.is_canary_place(index) {
+                continue;
+            }
+            match instance.current {
+                None if instance.successor.is_none() => {
+                    let newest = !canary_only || self.is_canary_place(index);
+                    self.spawn(cx, index, newest);
+                }
+                Some(current) if instance.successor.is_none() && self.is_outdated(current) => {
+                    let coming = self.instances.iter().filter(|i| i.successor.is_some()).count();
+                    let canary_runs = canary_only && self.has_canary();
+                    let leaving = self.workers().filter(|w| w.is_leaving()).count();
+                    if coming < at_once && !canary_runs && leaving < leaving_at_most {
+                        self.spawn(cx, index, true);
+                    }
+                }
+                None | Some(_) => {}
+            }
+        }
+    }
+
+    /// Instances without a worker first, then those whose worker is not well.
+    fn order_of_work(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.instances.len()).collect();
+        order.sort_by_key(|i| {
+            let current = self.instances[*i].current.and_then(|w| self.workers.get(&w));
+            match current {
+                None => 0,
+                Some(w) if !w.is_available() => 1,
+                Some(_) => 2,
+            }
+        });
+        order
+    }
+
+    /// In a reload before its canary: with no worker in this place and no canary elsewhere, the
+    /// new version is tried right here, whatever back-off the old one has earned.
+    fn is_canary_place(&self, index: usize) -> bool {
+        self.rollout.as_ref().is_some_and(|r| !r.passed)
+            && self.instances[index].is_empty()
+            && !self.has_canary()
+    }
+
+    fn has_canary(&self) -> bool {
+        self.workers().any(|w| w.revision == self.revision)
+    }
+
+    fn is_outdated(&self, id: WorkerId) -> bool {
+        self.workers
+            .get(&id)
+            .is_some_and(|w| w.revision != self.revision || w.replace.is_some())
+    }
+
+    /// A worker has become ready.
+    pub(super) fn became_ready(&mut self, cx: &mut Context, id: WorkerId) {
+        let revision = self.workers.get(&id).map(|w| w.revision);
+        let place = self
+            .instances
+            .iter()
+            .position(|i| i.successor == Some(id) || i.current == Some(id));
+        if let Some(rollout) = &mut self.rollout
+            && !rollout.passed
+            && revision == Some(self.revision)
+        {
+            rollout.passed = true;
+            self.problem = None;
+            self.persist(cx);
+            let wanted = self.spec.instances.resolve(cx.cores);
+            self.set_wanted(cx, wanted);
+            self.picker = super::steering::picker(self.spec.balance);
+        }
+        if let Some(index) = place.filter(|i| *i < self.instances.len())
+            && self.instances[index].successor == Some(id)
+        {
+            self.take_over(cx, index);
+        }
+    }
+
+    /// A successor ended before it was ready, or was not ready in time.
+    pub(super) fn successor_failed(
+        &mut self,
+        cx: &mut Context,
+        index: usize,
+        worker: &Worker,
+        why: &str,
+    ) {
+        if self.rollout.is_some() && worker.revision == self.revision {
+            self.roll_back(cx, worker, why);
+            return;
+        }
+        // A replacement: the one before stays, and the next try waits.
+        let instance = &mut self.instances[index];
+        instance.fast_exits += 1;
+        let wait = self.spec.restart.backoff_min_ms << instance.fast_exits.min(16);
+        instance.not_before = cx.now + wait.min(self.spec.restart.backoff_max_ms);
+        instance.last_exit = Some(why.to_owned());
+    }
+
+    /// The new version does not work: back to the old one.
+    pub(super) fn roll_back(&mut self, cx: &mut Context, worker: &Worker, why: &str) {
+        let Some(rollout) = self.rollout.take() else { return };
+        let failed = self.revision;
+        self.spec = Arc::clone(&rollout.old);
+        // New workers that are ready go back one by one, because their revision is not this one.
+        self.revision = if rollout.passed { failed + 1 } else { rollout.old_revision };
+        if rollout.passed {
+            for w in self.workers.values_mut().filter(|w| w.revision == rollout.old_revision) {
+                w.revision = failed + 1;
+            }
+            self.persist(cx);
+            let wanted = self.spec.instances.resolve(cx.cores);
+            self.set_wanted(cx, wanted);
+        }
+        self.picker = super::steering::picker(self.spec.balance);
+        let name = self.name().to_owned();
+        let failure = Failure {
+            app: name.clone(),
+            what: format!("the reload of {name} failed; every old worker still serves"),
+            why: format!("the new worker {} was not ready: {why}", worker.instance),
+            fix: format!("mend it and `pando reload {name}` again"),
+            worker: Some(worker.id),
+            exit_code: 1,
+        };
+        self.notice(cx, None, "reload-failed", failure.why.clone());
+        self.fail_operations(cx, &failure, |goal| matches!(goal, Goal::Reloaded(_)));
+    }
+
+    /// The reload is over when every instance has a ready worker of the new revision.
+    fn finish_rollout(&mut self, cx: &mut Context) {
+        let Some(rollout) = &self.rollout else { return };
+        let over = rollout.passed
+            && self.instances.iter().all(|i| {
+                i.done
+                    || i.successor.is_none()
+                        && i.current
+                            .and_then(|w| self.workers.get(&w))
+                            .is_some_and(|w| w.is_ready() && w.revision == self.revision)
+            })
+            && !self.workers().any(Worker::is_leaving);
+        if over {
+            self.rollout = None;
+            self.close_unused(cx);
+            self.notice(cx, None, "reloaded", "every worker is of the new version");
+        }
+    }
+
+    pub(super) fn usage(
+        &mut self,
+        cx: &mut Context,
+        id: WorkerId,
+        memory_bytes: u64,
+        connections: u32,
+        timed: bool,
+    ) {
+        let limit = self.spec.memory_bytes;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.memory_bytes = memory_bytes;
+        worker.connections = connections;
+        let over = limit.is_some_and(|limit| memory_bytes > limit);
+        if timed {
+            worker.over_memory = if over { worker.over_memory + 1 } else { 0 };
+        }
+        if worker.over_memory < OVER_MEMORY_LOOKS || !worker.is_ready() || worker.replace.is_some()
+        {
+            return;
+        }
+        let mb = |bytes: u64| bytes / (1024 * 1024);
+        let why = format!("memory {} MB over {} MB", mb(memory_bytes), mb(limit.unwrap_or(0)));
+        worker.replace = Some(why.clone());
+        self.notice(cx, Some(id), "memory-limit", format!("{why}: replacing the worker"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Stalled event loops. A ping (a `newconn` with an unknown key) is answered by the loop itself.
+//! Two findings make a stall: a ping unanswered for long, or one unanswered for a short while with
+//! connections waiting in the worker's queue. Both need another worker that answered since, else
+//! it is the machine that is slow. Two answers in time end it.
+
+use node_cluster::{HandleKey, PingId, WorkerId};
+
+use super::app::App;
+use super::worker::Worker;
+use super::{Context, Ms};
+
+/// Between pings while there is another worker to steer to.
+const PING_EVERY_MS: Ms = 250;
+/// Between pings of an app's only worker: nobody can help it, but it may be stuck for good.
+const PING_ALONE_EVERY_MS: Ms = 1_000;
+/// No answer for this long is a stall (traps: 50 ms gave false alarms under load).
+const STALLED_AFTER_MS: Ms = 150;
+/// No answer for this long while connections wait is one too.
+const STALLED_WITH_QUEUE_AFTER_MS: Ms = 45;
+/// Answers in time that end a stall.
+const GOOD_PONGS: u32 = 2;
+/// A loop that has not turned for this long never will: the worker is replaced.
+const STUCK_AFTER_MS: Ms = 30_000;
+/// A tick this late says that we did not run, so answers may wait unread: no judgement.
+const PAUSE_MS: Ms = 100;
+
+impl App {
+    /// After a pause of our own, what is outstanding counts from now.
+    pub(super) fn forgive_pause(&mut self, now: Ms) {
+        if self.last_tick == 0 || now.saturating_sub(self.last_tick) <= PAUSE_MS {
+            return;
+        }
+        let quiet = self.next_deadline().is_none_or(|due| now <= due.saturating_add(PAUSE_MS));
+        if quiet {
+            return;
+        }
+        for worker in self.workers.values_mut() {
+            if let Some((_, sent)) = &mut worker.pings.outstanding {
+                *sent = now;
+            }
+        }
+    }
+
+    pub(super) fn ping_deadline(&self, worker: &Worker) -> Option<Ms> {
+        if !worker.is_ready() || !worker.has_channel() {
+            return None;
+        }
+        let pings = &worker.pings;
+        match (pings.outstanding, pings.stalled_since) {
+            (Some(_), Some(since)) if worker.replace.is_none() => Some(since + STUCK_AFTER_MS),
+            (Some(_), Some(_)) => None,
+            (Some((_, sent)), None) if pings.queued > 0 => {
+                Some(sent + STALLED_WITH_QUEUE_AFTER_MS)
+            }
+            (Some((_, sent)), None) => Some(sent + STALLED_AFTER_MS),
+            (None, _) => Some(pings.next_at),
+        }
+    }
+
+    pub(super) fn check_pings(&mut self, cx: &mut Context, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if !worker.is_ready() || !worker.has_channel() {
+            return;
+        }
+        match worker.pings.outstanding {
+            None if cx.now >= worker.pings.next_at => self.send_ping(cx, id),
+            None => {}
+            Some((_, sent)) => self.judge(cx, id, sent),
+        }
+    }
+
+    fn send_ping(&mut self, cx: &mut Context, id: WorkerId) {
+        let (ping, effects) = self.primary.ping(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.pings.outstanding = Some((ping, cx.now));
+        }
+        self.carry_out(cx, effects);
+    }
+
+    fn judge(&mut self, cx: &mut Context, id: WorkerId, sent: Ms) {
+        let waited = cx.now.saturating_sub(sent);
+        let others_answer = self
+            .workers()
+            .any(|w| w.id != id && w.is_available() && w.pings.last_pong >= sent);
+        let alone = !self.workers().any(|w| w.id != id && w.is_ready());
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let Some(since) = worker.pings.stalled_since {
+            if cx.now.saturating_sub(since) >= STUCK_AFTER_MS && worker.replace.is_none() {
+                let why = "its event loop has not turned for 30 s".to_owned();
+                worker.replace = Some(why.clone());
+                self.notice(cx, Some(id), "stuck", why);
+            }
+            return;
+        }
+        let late = waited >= STALLED_AFTER_MS
+            || (worker.pings.queued > 0 && waited >= STALLED_WITH_QUEUE_AFTER_MS);
+        if late && (others_answer || alone) {
+            worker.pings.stalled_since = Some(sent);
+            worker.pings.good = 0;
+            let queued = worker.pings.queued;
+            let text = format!("no answer for {waited} ms, {queued} connections waiting");
+            self.notice(cx, Some(id), "stalled", text);
+        } else if late {
+            self.ask_the_others(cx, id);
+        }
+    }
+
+    /// Whether it is this worker or the machine: fresh pings to the others tell.
+    fn ask_the_others(&mut self, cx: &mut Context, id: WorkerId) {
+        let others: Vec<WorkerId> = self
+            .workers()
+            .filter(|w| w.id != id && w.is_ready() && w.has_channel())
+            .filter(|w| w.pings.outstanding.is_none())
+            .map(|w| w.id)
+            .collect();
+        for other in others {
+            self.send_ping(cx, other);
+        }
+        // Looked at again when an answer comes or the longer limit is over.
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.pings.queued = 0;
+        }
+    }
+
+    pub(super) fn queued(&mut self, cx: &mut Context, key: &HandleKey, seat: usize, waiting: u32) {
+        let Some(id) = self
+            .workers()
+            .find(|w| w.seat == seat && w.is_ready() && w.listening.contains(key))
+            .map(|w| w.id)
+        else {
+            return;
+        };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.pings.queued = waiting;
+        if waiting == 0 || !worker.has_channel() {
+            return;
+        }
+        match worker.pings.outstanding {
+            None => {
+                self.send_ping(cx, id);
+                self.ask_the_others(cx, id);
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.pings.queued = waiting;
+                }
+            }
+            Some((_, sent)) => self.judge(cx, id, sent),
+        }
+    }
+
+    pub(super) fn pong(&mut self, cx: &mut Context, id: WorkerId, ping: PingId) {
+        let alone = self.workers().filter(|w| w.is_ready()).count() < 2;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some((expected, sent)) = worker.pings.outstanding else { return };
+        if expected != ping {
+            return;
+        }
+        worker.pings.outstanding = None;
+        worker.pings.last_pong = cx.now;
+        let in_time = cx.now.saturating_sub(sent) < STALLED_AFTER_MS;
+        let Some(since) = worker.pings.stalled_since else {
+            worker.pings.next_at = cx.now + if alone { PING_ALONE_EVERY_MS } else { PING_EVERY_MS };
+            return;
+        };
+        worker.pings.good = if in_time { worker.pings.good + 1 } else { 0 };
+        if worker.pings.good >= GOOD_PONGS {
+            worker.pings.stalled_since = None;
+            worker.pings.next_at = cx.now + PING_EVERY_MS;
+            let text = format!("answers again after {} ms", cx.now.saturating_sub(since));
+            self.notice(cx, Some(id), "recovered", text);
+        } else {
+            self.send_ping(cx, id);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One worker: a process in a seat.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use app_spec::AppSpec;
+use node_cluster::{ConnId, HandleKey, PingId, WorkerId};
+
+use super::Ms;
+
+/// Where a worker is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Ready,
+    /// Gets no new connections; answers what is open with `Connection: close`.
+    Draining { until: Ms, style: RetireStyle },
+    /// Was told to end.
+    Stopping { until: Ms, step: StopStep },
+}
+
+/// How a drained worker is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetireStyle {
+    /// The cluster's `disconnect`: it ends when its last connection does.
+    Gentle,
+    /// Its stop signal, or this one.
+    Signal(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopStep {
+    Disconnected,
+    Signalled,
+    /// SIGKILL to the whole tree; the number of times it was sent.
+    Killed(u32),
+}
+
+/// Liveness as the pings see it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pings {
+    pub outstanding: Option<(PingId, Ms)>,
+    pub next_at: Ms,
+    pub last_pong: Ms,
+    pub stalled_since: Option<Ms>,
+    /// Pongs in time since the stall; enough of them end it.
+    pub good: u32,
+    /// Connections in the seat's queue at the last look.
+    pub queued: u32,
+}
+
+/// Health and readiness probes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Probes {
+    pub outstanding: Option<Asked>,
+    pub next_at: Ms,
+    pub fails: u32,
+    pub last_why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Health(Option<ConnId>),
+    Port,
+    Listening,
+}
+
+pub struct Worker {
+    pub id: WorkerId,
+    pub instance: u32,
+    pub seat: usize,
+    pub revision: u32,
+    /// What it was started with; timeouts and limits come from the app's spec of now.
+    pub spec: Arc<AppSpec>,
+    pub pid: Option<u32>,
+    pub phase: Phase,
+    pub spawned_at: Ms,
+    pub ready_at: Option<Ms>,
+    pub port: Option<u16>,
+    pub memory_bytes: u64,
+    pub unhealthy: bool,
+    pub(super) channel: bool,
+    pub(super) listening: BTreeSet<HandleKey>,
+    /// It asked to listen on something, ready or not.
+    pub(super) asked_to_listen: bool,
+    pub(super) said_ready: bool,
+    /// The preload answered.
+    pub(super) agent: bool,
+    /// The app has its own handler of the stop signal.
+    pub(super) handles_signal: bool,
+    pub(super) pings: Pings,
+    pub(super) probes: Probes,
+    pub(super) connections: u32,
+    pub(super) over_memory: u32,
+    /// Why a successor is wanted.
+    pub(super) replace: Option<String>,
+    /// Why it is being ended although nobody asked for it: told when it has exited.
+    pub(super) doomed: Option<String>,
+    /// What its process tree listens on, as seen from outside (fork mode).
+    pub(super) listens: Vec<String>,
+    pub(super) answered_probe: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        id: WorkerId,
+        instance: u32,
+        seat: usize,
+        revision: u32,
+        spec: Arc<AppSpec>,
+        now: Ms,
+    ) -> Self {
+        Self {
+            id,
+            instance,
+            seat,
+            revision,
+            spec,
+            pid: None,
+            phase: Phase::Starting,
+            spawned_at: now,
+            ready_at: None,
+            port: None,
+            memory_bytes: 0,
+            unhealthy: false,
+            channel: false,
+            listening: BTreeSet::new(),
+            asked_to_listen: false,
+            said_ready: false,
+            agent: false,
+            handles_signal: false,
+            pings: Pings::default(),
+            probes: Probes::default(),
+            connections: 0,
+            over_memory: 0,
+            replace: None,
+            doomed: None,
+            listens: Vec::new(),
+            answered_probe: false,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    pub fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. } | Phase::Stopping { .. })
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.pings.stalled_since.is_some()
+    }
+
+    pub fn has_channel(&self) -> bool {
+        self.channel
+    }
+
+    /// May get new connections.
+    pub fn is_available(&self) -> bool {
+        self.is_ready() && !self.is_stalled() && !self.unhealthy
+    }
+}

@@ -1,0 +1,125 @@
+//! Carrying out what the core decides.
+
+use node_cluster::{Attach, ConnId, WorkerId};
+use pando_root::proto::{ChildId, Scope, ToRoot};
+
+use super::{Hub, epoch_ms};
+use crate::core::{Effect, Input, Notice, Target};
+
+impl Hub {
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn(order) => self.spawn(&order),
+            Effect::Signal { worker, signal, tree } => {
+                let scope = if tree { Scope::Tree } else { Scope::Process };
+                self.tell_root(&ToRoot::Signal { child: child(worker), signal, scope });
+            }
+            Effect::Forget { worker } => self.forget(worker),
+            Effect::Send { worker, line, attach } => self.send(worker, line, &attach),
+            Effect::Open { app, key, address, mode, seats } => {
+                let result = self.open(&app, &key, &address, mode, seats);
+                self.inputs.push_back(Input::Opened { app, key, result });
+            }
+            Effect::Grow { app, key, seats } => self.grow(&app, &key, seats),
+            Effect::CloseListener { app, key } => self.close_listener(&app, &key),
+            Effect::Steer { app, key, seats } => self.steer(&app, &key, &seats),
+            Effect::Accept { app, key, seats } => self.accept_at(&app, &key, seats),
+            Effect::Gate { app, open } => self.gate(&app, open),
+            Effect::DropConn { conn } => {
+                self.conns.remove(&conn);
+            }
+            Effect::Probe { worker, probe, timeout_ms } => self.probe(worker, probe, timeout_ms),
+            Effect::Persist(record) => {
+                self.watch(&record.spec, record.running);
+                self.configure_logs(&record.spec);
+                let written = self.journal.put(&record);
+                self.journal_written(written);
+            }
+            Effect::Unpersist { app } => {
+                self.watches.remove(&app);
+                self.pump.remove(&app);
+                let written = self.journal.remove(&app);
+                self.journal_written(written);
+                self.tell_root(&ToRoot::Put { name: format!("app/{app}"), value: None });
+            }
+            Effect::Notice(notice) => self.tell(&notice),
+            Effect::Progress { op, app, ready, wanted, text } => {
+                self.calls.progress(op, app, ready, wanted, text);
+            }
+            Effect::Finished { op, outcome } => self.finished(op, outcome),
+        }
+    }
+
+    pub(super) fn tell_root(&mut self, order: &ToRoot) {
+        if let Err(error) = self.link.send(order, &[]) {
+            tracing::error!(%error, ?order, "root did not take an order");
+        }
+        self.watch_link();
+    }
+
+    fn journal_written(&mut self, written: Result<(), crate::journal::JournalError>) {
+        self.journal_problem = match written {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::error!(%error, "the journal was not written");
+                Some(error.to_string())
+            }
+        };
+    }
+
+    /// A transition becomes a log line and an event for whoever listens.
+    pub(super) fn tell(&mut self, notice: &Notice) {
+        let worker = notice.worker.map_or(0, |w| w.0);
+        tracing::info!(app = %notice.app, worker.id = worker, kind = notice.kind, "{}", notice.text);
+        self.calls.event(&pando_control::api::Event {
+            time_ms: epoch_ms(),
+            app: notice.app.clone(),
+            worker: notice.instance,
+            kind: notice.kind.to_owned(),
+            text: notice.text.clone(),
+        });
+    }
+
+    fn send(&mut self, worker: WorkerId, line: Vec<u8>, attach: &Attach) {
+        let fd = match attach {
+            Attach::None => None,
+            Attach::Dummy(_) => Some(self.dummy.clone()),
+            Attach::Conn(conn) => match self.conns.get(conn) {
+                Some(fd) => Some(fd.clone()),
+                // A NODE_HANDLE without its fd would take the next message's.
+                None => return tracing::error!(?conn, "a connection to hand over is not here"),
+            },
+            Attach::Listener(key, id) => match self.listener_for(*id, key) {
+                Some(fd) => Some(fd),
+                None => return tracing::error!(%key, "a listener to hand over is not here"),
+            },
+        };
+        self.queue_line(worker, line, fd);
+    }
+
+    fn forget(&mut self, worker: WorkerId) {
+        self.close_channel(worker);
+        self.finish_logs(worker);
+        self.usage.forget(worker);
+        self.marks.forget(worker);
+        for name in ["out", "err", "chan"] {
+            self.tell_root(&ToRoot::Drop { name: format!("{name}/{}", worker.0) });
+        }
+        self.tell_root(&ToRoot::Put { name: format!("worker/{}", worker.0), value: None });
+        self.tell_root(&ToRoot::Forget { child: child(worker) });
+    }
+
+    pub(super) fn probe_done(
+        &mut self,
+        worker: WorkerId,
+        conn: Option<ConnId>,
+        result: Result<Vec<String>, String>,
+    ) {
+        let event = Target::ProbeResult { conn, result };
+        self.inputs.push_back(Input::Worker { worker, event });
+    }
+}
+
+pub(super) fn child(worker: WorkerId) -> ChildId {
+    ChildId(u64::from(worker.0))
+}

@@ -1,0 +1,66 @@
+//! The kernel's part: accept queues by seat, and where new connections are steered to.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use node_cluster::HandleKey;
+use pando_supervisor::core::{ListenMode, Random};
+
+/// One connection of a client, followed to its end.
+pub type Client = u64;
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct Sockets {
+    pub mode: ListenMode,
+    pub queues: Vec<VecDeque<Client>>,
+    /// The filter: seats that get new connections. Empty before the first.
+    pub steered: Vec<usize>,
+    /// Seats that the supervisor accepts from.
+    pub accepted_here: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+pub struct Kernel {
+    pub listeners: BTreeMap<HandleKey, Sockets>,
+    /// The app's gate: shut, the supervisor accepts nothing.
+    pub gate_open: bool,
+}
+
+impl Kernel {
+    pub fn open(&mut self, key: HandleKey, mode: ListenMode, seats: usize) {
+        let queues = vec![VecDeque::new(); seats];
+        let sockets = Sockets { mode, queues, steered: Vec::new(), accepted_here: Vec::new() };
+        self.listeners.insert(key, sockets);
+    }
+
+    /// A SYN: to a seat of the filter at random, to any seat where there is none.
+    pub fn arrive(&mut self, client: Client, random: &mut Random) -> bool {
+        let Some(sockets) = self.listeners.values_mut().next() else { return false };
+        let seats: Vec<usize> = match (sockets.mode, sockets.steered.is_empty()) {
+            (ListenMode::Seats, false) => sockets.steered.clone(),
+            (ListenMode::Seats, true) => (0..sockets.queues.len()).collect(),
+            (ListenMode::Shared | ListenMode::HandOver, _) => vec![0],
+        };
+        let at = seats[usize::try_from(random.next() >> 1).unwrap_or(0) % seats.len()];
+        sockets.queues[at].push_back(client);
+        true
+    }
+
+    /// One connection that the supervisor may take now.
+    pub fn take_for_supervisor(&mut self) -> Option<(HandleKey, Client)> {
+        if !self.gate_open {
+            return None;
+        }
+        self.listeners.iter_mut().find_map(|(key, sockets)| {
+            let seats = sockets.accepted_here.clone();
+            seats.into_iter().find_map(|seat| {
+                let client = sockets.queues.get_mut(seat)?.pop_front()?;
+                Some((key.clone(), client))
+            })
+        })
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.listeners.values().flat_map(|s| &s.queues).map(VecDeque::len).sum()
+    }
+}

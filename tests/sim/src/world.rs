@@ -1,0 +1,515 @@
+//! The loop that joins core, kernel and workers, and the faults.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use app_spec::{AppSpec, Balance, Command, Instances};
+use node_cluster::{ConnId, WorkerId};
+use pando_supervisor::core::{
+    AppRecord, Core, Effect, Exit, Input, Ms, OpId, Options, Order, Outcome, Random, SpawnOrder,
+    Target,
+};
+
+use crate::kernel::{Client, Kernel};
+use crate::node::{Act, Character, Node};
+
+const APP: &str = "api";
+const STEP_MS: Ms = 5;
+
+/// How often things go wrong, per step of 5 ms: one in this many; 0 is never.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    pub crash: u64,
+    pub stall: u64,
+    pub reload: u64,
+    /// One reload in this many is of a build that does not boot.
+    pub bad_build: u64,
+    pub scale: u64,
+    pub supervisor_death: u64,
+}
+
+pub struct World {
+    pub now: Ms,
+    core: Core,
+    random: Random,
+    faults: Faults,
+    kernel: Kernel,
+    nodes: BTreeMap<WorkerId, Node>,
+    /// What happens at a time: a boot that ends, a process that ends.
+    booting: Vec<(Ms, WorkerId)>,
+    /// Clients behind the supervisor's connection numbers.
+    conns: BTreeMap<ConnId, Client>,
+    next_client: Client,
+    arrived: u64,
+    served: u64,
+    /// Lost with the worker that had taken them, or with a supervisor that had accepted them.
+    excused: u64,
+    /// Everyone not yet served or excused.
+    open: BTreeSet<Client>,
+    journal: Option<AppRecord>,
+    blobs: Blobs,
+    next_op: u64,
+    reloading: Option<OpId>,
+    bad_revisions: bool,
+    /// Processes that have ended and whose end the supervisor has not heard of.
+    ended: VecDeque<(WorkerId, Exit)>,
+    deaths: u64,
+    pub outcomes: Vec<String>,
+}
+
+/// What root keeps for a next supervisor.
+#[derive(Default)]
+struct Blobs {
+    app: Option<String>,
+    workers: BTreeMap<WorkerId, String>,
+}
+
+impl World {
+    pub fn new(seed: u64, instances: u32, balance: Balance, faults: Faults) -> Self {
+        let command = Command::Script {
+            script: "/srv/server.js".into(),
+            interpreter: "node".into(),
+            interpreter_args: Vec::new(),
+            args: Vec::new(),
+        };
+        let mut spec = AppSpec::new(APP, command, "/srv".into());
+        spec.instances = Instances::Count(instances);
+        spec.balance = balance;
+        spec.timeouts.ready_ms = 5_000;
+        let mut world = Self {
+            now: 1_000,
+            core: core(seed, 1_000),
+            random: Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            faults,
+            kernel: Kernel { gate_open: true, ..Kernel::default() },
+            nodes: BTreeMap::new(),
+            booting: Vec::new(),
+            conns: BTreeMap::new(),
+            next_client: 0,
+            arrived: 0,
+            served: 0,
+            excused: 0,
+            open: BTreeSet::new(),
+            journal: None,
+            blobs: Blobs::default(),
+            next_op: 0,
+            reloading: None,
+            bad_revisions: false,
+            ended: VecDeque::new(),
+            deaths: 0,
+            outcomes: Vec::new(),
+        };
+        world.order(Order::Start { spec });
+        world
+    }
+
+    fn order(&mut self, order: Order) -> OpId {
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        self.input(Input::Order { op, app: APP.to_owned(), order });
+        op
+    }
+
+    fn chance(&mut self, one_in: u64) -> bool {
+        one_in > 0 && self.random.next() % one_in == 0
+    }
+
+    fn input(&mut self, input: Input) {
+        self.core.handle(self.now, input);
+        self.carry_out();
+    }
+
+    fn worker(&mut self, worker: WorkerId, event: Target) {
+        self.input(Input::Worker { worker, event });
+    }
+
+    fn carry_out(&mut self) {
+        let mut opened = VecDeque::new();
+        loop {
+            while let Some(effect) = self.core.poll_effect() {
+                self.effect(effect, &mut opened);
+            }
+            let Some(input) = opened.pop_front() else { break };
+            self.core.handle(self.now, input);
+        }
+        self.save();
+    }
+
+    /// As the hub does: what a successor must know, whenever it changed.
+    fn save(&mut self) {
+        let Some(app) = self.core.app(APP) else { return };
+        self.blobs.app = serde_json::to_string(&app.snapshot()).ok();
+        self.blobs.workers = app
+            .workers()
+            .filter_map(|w| Some((w.id, serde_json::to_string(&app.worker_snapshot(w)).ok()?)))
+            .collect();
+    }
+
+    fn effect(&mut self, effect: Effect, opened: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Spawn(order) => self.spawn(&order),
+            Effect::Signal { worker, signal, .. } => self.signal(worker, signal),
+            Effect::Send { worker, line, attach } => {
+                if let Some(node) = self.nodes.get_mut(&worker) {
+                    node.inbox.push_back((line, attach));
+                }
+            }
+            Effect::Open { app, key, mode, seats, .. } => {
+                self.kernel.open(key.clone(), mode, seats);
+                opened.push_back(Input::Opened { app, key, result: Ok(3000) });
+            }
+            Effect::Grow { key, seats, .. } => {
+                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
+                    sockets.queues.resize_with(seats.max(sockets.queues.len()), VecDeque::new);
+                }
+            }
+            Effect::CloseListener { key, .. } => {
+                let waiting = self.kernel.listeners.remove(&key);
+                let lost = waiting.map_or(0, |s| s.queues.iter().map(VecDeque::len).sum());
+                assert_eq!(lost, 0, "a listener was closed with connections waiting");
+            }
+            Effect::Steer { key, seats, .. } => {
+                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
+                    sockets.steered = seats;
+                }
+            }
+            Effect::Accept { key, seats, .. } => {
+                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
+                    sockets.accepted_here = seats;
+                }
+            }
+            Effect::Gate { open, .. } => self.kernel.gate_open = open,
+            Effect::DropConn { conn } => {
+                let client = self.conns.remove(&conn);
+                let taken = self.nodes.values().flat_map(|n| &n.serving).map(|(c, _)| *c);
+                if let Some(client) = client.filter(|c| self.open.contains(c)) {
+                    let taken = taken.collect::<BTreeSet<_>>().contains(&client);
+                    assert!(taken, "the supervisor closed a connection that nobody has taken");
+                }
+            }
+            Effect::Persist(record) => self.journal = Some(record),
+            Effect::Finished { op, outcome } => {
+                if self.reloading == Some(op) {
+                    self.reloading = None;
+                    self.bad_revisions = false;
+                }
+                self.outcomes.push(match outcome {
+                    Outcome::Done(text) => text,
+                    Outcome::Failed(failure) => format!("FAILED {}", failure.what),
+                });
+            }
+            Effect::Forget { .. }
+            | Effect::Probe { .. }
+            | Effect::Unpersist { .. }
+            | Effect::Notice(_)
+            | Effect::Progress { .. } => {}
+        }
+    }
+
+    fn spawn(&mut self, order: &SpawnOrder) {
+        let Some(seat) =
+            self.core.app(APP).and_then(|a| a.worker(order.worker)).map(|w| (w.seat, w.revision))
+        else {
+            return;
+        };
+        let bad = self.bad_revisions && self.is_newest(seat.1);
+        let fails = bad && self.random.next() % 2 == 0;
+        let character = Character {
+            boot_ms: 50 + self.random.next() % 200,
+            fails,
+            hangs: bad && !fails,
+            agent: self.random.next() % 4 > 0,
+            service_ms: 1 + self.random.next() % 20,
+        };
+        self.booting.push((self.now + character.boot_ms, order.worker));
+        self.nodes.insert(order.worker, Node::new(character, seat.0, seat.1));
+    }
+
+    fn is_newest(&self, revision: u32) -> bool {
+        self.nodes.values().all(|n| n.revision <= revision)
+            && self.core.app(APP).is_some_and(pando_supervisor::core::App::is_reloading)
+    }
+
+    fn signal(&mut self, worker: WorkerId, signal: i32) {
+        if signal == 9 || self.nodes.get(&worker).is_some_and(|n| n.serving.is_empty()) {
+            self.end(worker, Exit::Signal(signal));
+        } else if let Some(node) = self.nodes.get_mut(&worker) {
+            node.close();
+        }
+    }
+
+    /// The process ends: what it had taken goes with it; what it had not read does not.
+    fn end(&mut self, worker: WorkerId, exit: Exit) {
+        let Some(node) = self.nodes.remove(&worker) else { return };
+        self.booting.retain(|(_, w)| *w != worker);
+        for (client, _) in node.serving {
+            self.open.remove(&client);
+            self.excused += 1;
+        }
+        self.ended.push_back((worker, exit));
+    }
+
+    /// Runs for a while, with arrivals, and with faults if `faulty`.
+    pub fn run(&mut self, ms: Ms, faulty: bool) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.now += STEP_MS;
+            self.arrivals();
+            if faulty {
+                self.go_wrong();
+            }
+            self.tell_ends();
+            self.boot();
+            self.turn_loops();
+            self.accept_in_supervisor();
+            if self.now % 20 == 0 {
+                self.look_at_queues();
+            }
+            if self.core.next_deadline().is_some_and(|due| due <= self.now) {
+                self.core.tick(self.now);
+                self.carry_out();
+            }
+        }
+    }
+
+    fn arrivals(&mut self) {
+        for _ in 0..self.random.next() % 3 {
+            self.next_client += 1;
+            if self.kernel.arrive(self.next_client, &mut self.random) {
+                self.arrived += 1;
+                self.open.insert(self.next_client);
+            }
+        }
+    }
+
+    fn go_wrong(&mut self) {
+        if self.chance(self.faults.crash)
+            && let Some(worker) = self.any_worker()
+        {
+            self.end(worker, Exit::Signal(9));
+        }
+        if self.chance(self.faults.stall)
+            && let Some(worker) = self.any_worker()
+        {
+            let until = self.now + 200 + self.random.next() % 3_000;
+            if let Some(node) = self.nodes.get_mut(&worker) {
+                node.stalled_until = until;
+            }
+        }
+        if self.chance(self.faults.reload) && self.reloading.is_none() {
+            self.bad_revisions = self.chance(self.faults.bad_build);
+            let op = self.order(Order::Reload { spec: None });
+            let refused = self.outcomes.last().is_some_and(|o| o.contains("already"));
+            self.reloading = (!refused).then_some(op);
+        }
+        if self.chance(self.faults.scale) {
+            let count = 1 + u32::try_from(self.random.next() % 6).unwrap_or(0);
+            self.order(Order::Scale { instances: Instances::Count(count) });
+        }
+        if self.chance(self.faults.supervisor_death) {
+            self.supervisor_dies();
+        }
+    }
+
+    fn any_worker(&mut self) -> Option<WorkerId> {
+        let all: Vec<WorkerId> = self.nodes.keys().copied().collect();
+        let at = usize::try_from(self.random.next() >> 1).ok()?.checked_rem(all.len())?;
+        all.get(at).copied()
+    }
+
+    fn tell_ends(&mut self) {
+        while let Some((worker, exit)) = self.ended.pop_front() {
+            self.worker(worker, Target::ChannelClosed);
+            self.worker(worker, Target::Exited { exit });
+        }
+    }
+
+    fn boot(&mut self) {
+        let due: Vec<WorkerId> =
+            self.booting.iter().filter(|(at, _)| *at <= self.now).map(|(_, w)| *w).collect();
+        self.booting.retain(|(at, _)| *at > self.now);
+        for worker in due {
+            let Some(node) = self.nodes.get_mut(&worker) else { continue };
+            if node.character.fails {
+                self.end(worker, Exit::Code(1));
+                continue;
+            }
+            let said = node.boot();
+            self.worker(worker, Target::Spawned { pid: worker.0 });
+            self.say(worker, said);
+        }
+    }
+
+    fn say(&mut self, worker: WorkerId, said: Vec<String>) {
+        for line in said {
+            self.worker(worker, Target::Line { line: line.into_bytes(), fd: false });
+        }
+    }
+
+    fn turn_loops(&mut self) {
+        let awake: Vec<WorkerId> = self
+            .nodes
+            .iter()
+            .filter(|(id, node)| {
+                self.now >= node.stalled_until && !self.booting.iter().any(|(_, w)| w == *id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in awake {
+            self.turn(worker);
+        }
+    }
+
+    fn turn(&mut self, worker: WorkerId) {
+        let Some(node) = self.nodes.get_mut(&worker) else { return };
+        let end = self.now + node.character.service_ms;
+        let mut said = Vec::new();
+        for act in node.turn() {
+            match act {
+                Act::Say(line) => said.push(line),
+                Act::Took(conn) => {
+                    if let Some(client) = self.conns.get(&conn) {
+                        node.serving.push((*client, end));
+                    }
+                }
+            }
+        }
+        for (key, sockets) in &mut self.kernel.listeners {
+            if node.takes_from_kernel(key, self.now) {
+                let seat = if sockets.queues.len() > 1 { node.seat } else { 0 };
+                let waiting = sockets.queues.get_mut(seat).map(std::mem::take);
+                node.serving.extend(waiting.into_iter().flatten().map(|client| (client, end)));
+            }
+        }
+        let now = self.now;
+        for (client, _) in node.serving.extract_if(.., |(_, until)| *until <= now) {
+            self.served += u64::from(self.open.remove(&client));
+        }
+        if node.drain_asked && !node.drain_told && node.serving.is_empty() {
+            node.drain_told = true;
+            said.push(r#"{"cmd":"NODE_PANDO","act":"drained"}"#.to_owned());
+        }
+        let over = node.closing && node.serving.is_empty();
+        self.say(worker, said);
+        if over {
+            self.end(worker, Exit::Code(0));
+        }
+    }
+
+    fn accept_in_supervisor(&mut self) {
+        while let Some((key, client)) = self.kernel.take_for_supervisor() {
+            let conn = self.core.new_conn();
+            self.conns.insert(conn, client);
+            self.input(Input::Accepted { app: APP.to_owned(), key, conn, client: None });
+        }
+    }
+
+    fn look_at_queues(&mut self) {
+        let looks: Vec<_> = self
+            .core
+            .app(APP)
+            .into_iter()
+            .flat_map(pando_supervisor::core::App::steered_seats)
+            .filter_map(|(key, seat)| {
+                let waiting = self.kernel.listeners.get(key)?.queues.get(seat)?.len();
+                Some((key.clone(), seat, u32::try_from(waiting).unwrap_or(u32::MAX)))
+            })
+            .collect();
+        for (key, seat, waiting) in looks {
+            self.input(Input::Queued { app: APP.to_owned(), key, seat, waiting });
+        }
+    }
+
+    /// `kill -9` of the supervisor, and the next one begins with what root and the journal have.
+    fn supervisor_dies(&mut self) {
+        self.deaths += 1;
+        let offset = self.deaths << 40;
+        let mut kept = BTreeMap::new();
+        for node in self.nodes.values_mut() {
+            for (_, attach) in &mut node.inbox {
+                if let node_cluster::Attach::Conn(conn) = attach
+                    && let Some(client) = self.conns.get(conn)
+                {
+                    // The descriptor is in the channel: it outlives the supervisor.
+                    let moved = ConnId(conn.0 + offset);
+                    kept.insert(moved, *client);
+                    *conn = moved;
+                }
+            }
+        }
+        let serving: BTreeSet<Client> =
+            self.nodes.values().flat_map(|n| &n.serving).map(|(c, _)| *c).collect();
+        let in_channels: BTreeSet<Client> = kept.values().copied().collect();
+        for client in self.conns.values() {
+            let lost = !serving.contains(client) && !in_channels.contains(client);
+            if lost && self.open.remove(client) {
+                self.excused += 1;
+            }
+        }
+        self.conns = kept;
+        self.reloading = None;
+        self.bad_revisions = false;
+        self.core = core(self.random.next(), self.now);
+        let apps: Vec<_> = self
+            .blobs
+            .app
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok())
+            .collect();
+        let workers: Vec<_> =
+            self.blobs.workers.values().filter_map(|t| serde_json::from_str(t).ok()).collect();
+        let records: Vec<AppRecord> = self.journal.iter().cloned().collect();
+        self.kernel.gate_open = true;
+        for sockets in self.kernel.listeners.values_mut() {
+            sockets.accepted_here.clear();
+        }
+        let known: BTreeSet<WorkerId> = self.blobs.workers.keys().copied().collect();
+        self.core.restore(self.now, &records, &apps, &workers);
+        let strangers: Vec<WorkerId> =
+            self.nodes.keys().filter(|id| !known.contains(id)).copied().collect();
+        for worker in strangers {
+            self.end(worker, Exit::Signal(9));
+        }
+        self.carry_out();
+    }
+
+    /// After the faults: all is well, and nobody was forgotten.
+    pub fn check(&mut self) {
+        let Some(app) = self.core.app(APP) else { panic!("the app is gone") };
+        assert!(app.is_fully_ready(), "{} of {} ready", app.ready_count(), app.wanted());
+        assert_eq!(self.nodes.len(), app.wanted() as usize, "workers that nobody wants");
+        let seats: BTreeSet<usize> = app.workers().map(|w| w.seat).collect();
+        for sockets in self.kernel.listeners.values() {
+            let steered: BTreeSet<usize> = sockets.steered.iter().copied().collect();
+            if sockets.mode == pando_supervisor::core::ListenMode::Seats {
+                assert_eq!(steered, seats, "steering to seats that nobody is in");
+            }
+        }
+        assert!(self.kernel.waiting() <= 2, "{} wait in queues", self.kernel.waiting());
+        let newest: Vec<Client> = self.open.iter().copied().collect();
+        let old = newest.iter().filter(|c| **c + 50 < self.next_client).count();
+        assert_eq!(old, 0, "connections forgotten: {newest:?} of {}", self.next_client);
+        assert_eq!(self.arrived, self.served + self.excused + newest.len() as u64);
+        assert!(self.served > 0);
+    }
+
+    pub fn served(&self) -> u64 {
+        self.served
+    }
+
+    pub fn excused(&self) -> u64 {
+        self.excused
+    }
+
+    pub fn describe(&self) -> String {
+        let Some(app) = self.core.app(APP) else { return "no app".to_owned() };
+        let workers: Vec<String> = app
+            .workers()
+            .map(|w| format!("{}@{} r{} {:?}", w.id.0, w.seat, w.revision, w.phase))
+            .collect();
+        format!("t={} {:?} {workers:?} {:?}", self.now, app.instances(), self.kernel)
+    }
+}
+
+fn core(seed: u64, now: Ms) -> Core {
+    Core::new(Options { cores: 4, seed, first_message: now * 1_000 })
+}

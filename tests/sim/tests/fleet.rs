@@ -1,0 +1,92 @@
+//! Whole runs, many seeds. `SEED=n` runs one.
+
+use app_spec::Balance;
+use sim::{Faults, World};
+
+const SEEDS: u64 = 256;
+const NEVER: Faults =
+    Faults { crash: 0, stall: 0, reload: 0, bad_build: 0, scale: 0, supervisor_death: 0 };
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
+        Err(_) => (1..=SEEDS).collect(),
+    }
+}
+
+fn fleet(instances: u32, balance: Balance, faults: Faults) {
+    for seed in seeds() {
+        let run = std::panic::catch_unwind(|| {
+            let mut world = World::new(seed, instances, balance, faults);
+            world.run(1_000, false);
+            world.run(20_000, true);
+            world.run(90_000, false);
+            let state = world.describe();
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check()));
+            if checked.is_err() {
+                panic!("{state}");
+            }
+        });
+        assert!(run.is_ok(), "SEED={seed} fails");
+    }
+}
+
+#[test]
+fn nothing_is_lost_without_faults() {
+    let mut world = World::new(1, 4, Balance::Steered, NEVER);
+    world.run(20_000, true);
+    world.check();
+    assert_eq!(world.excused(), 0);
+    assert_eq!(world.outcomes[0], "api: started, 4 of 4 ready");
+}
+
+#[test]
+fn reloads_lose_no_connection_at_all() {
+    for seed in seeds() {
+        let faults = Faults { reload: 300, bad_build: 3, ..NEVER };
+        let mut world = World::new(seed, 4, Balance::Steered, faults);
+        world.run(20_000, true);
+        world.run(60_000, false);
+        world.check();
+        assert_eq!(world.excused(), 0, "SEED={seed}");
+    }
+}
+
+#[test]
+fn a_fleet_survives_crashes_stalls_and_reloads() {
+    let faults = Faults { crash: 200, stall: 150, reload: 500, bad_build: 3, ..NEVER };
+    fleet(4, Balance::Steered, faults);
+}
+
+#[test]
+fn a_single_worker_survives_too() {
+    let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 2, ..NEVER };
+    fleet(1, Balance::Steered, faults);
+}
+
+#[test]
+fn hand_over_loses_nothing_either() {
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::IpHash] {
+        let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 3, ..NEVER };
+        fleet(3, balance, faults);
+    }
+}
+
+#[test]
+fn supervisors_may_die_at_any_moment() {
+    let faults = Faults {
+        crash: 400,
+        stall: 400,
+        reload: 600,
+        bad_build: 4,
+        scale: 900,
+        supervisor_death: 200,
+    };
+    fleet(4, Balance::Steered, faults);
+}
+
+#[test]
+fn a_shared_listener_works_the_same() {
+    let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 3, ..NEVER };
+    fleet(2, Balance::Shared, faults);
+}
