@@ -198,6 +198,9 @@ impl Primary {
         let Some(held) = state.held.get_mut(&key) else {
             return;
         };
+        if held.listening {
+            return; // a server whose first listen() failed says it once for each attempt
+        }
         held.listening = true;
         held.port = port;
         state.listened = true;
