@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use app_spec::AppSpec;
+use app_spec::{AppSpec, Instances};
 use serde::{Deserialize, Serialize};
 
 /// Bumped when a client of the old version would misread an answer.
@@ -95,6 +95,8 @@ pub enum ScaleChange {
     To(u32),
     Up(u32),
     Down(u32),
+    /// As a file says it: `max` stays `max` in the journal.
+    As(Instances),
 }
 
 /// One line of an answer.

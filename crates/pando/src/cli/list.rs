@@ -1,0 +1,46 @@
+//! `pando ls`.
+
+use clap::Args;
+use pando_control::api::{AppView, Select};
+
+use crate::context::{Context, Daemon, select};
+use crate::display::apps;
+use crate::error::exit;
+use crate::home;
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only these apps
+    #[arg(value_name = "APP")]
+    names: Vec<String>,
+}
+
+pub fn list(args: &ListArgs, ctx: &mut Context) -> anyhow::Result<u8> {
+    let select = if args.names.is_empty() {
+        Select::All
+    } else {
+        select(&args.names)
+    };
+    let reached = ctx.reach(Daemon::ForKeptApps)?;
+    if !reached && !args.names.is_empty() {
+        return Err(ctx.nothing_runs());
+    }
+    let apps: Vec<AppView> = if reached {
+        ctx.list(select)?
+    } else {
+        Vec::new()
+    };
+    if ctx.json {
+        ctx.out.json(&apps);
+    } else if !apps.is_empty() {
+        let table = apps::table(&apps, ctx.out.layout);
+        ctx.out.lines(table);
+    } else if !reached && home::has_apps(&ctx.home) {
+        ctx.out
+            .line("No app runs since `pando kill`. `pando resurrect` brings them back.");
+    } else {
+        ctx.out
+            .line("No app yet. `pando start server.js` starts one.");
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,82 @@
+//! `pando upgrade`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use pando_control::CallError;
+use pando_control::api::{Answer, Request};
+
+use crate::context::{Context, Daemon, unexpected};
+use crate::error::{ExpectedError, exit};
+
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// The new binary [default: what now is where the daemon's binary was]
+    path: Option<PathBuf>,
+}
+
+pub fn upgrade(args: &UpgradeArgs, ctx: &mut Context) -> anyhow::Result<u8> {
+    let path = args.path.as_deref().map(program).transpose()?;
+    if !ctx.reach(Daemon::ForKeptApps)? {
+        return Err(ctx.nothing_runs());
+    }
+    let before = ctx.call(Request::Version)?;
+    match ctx.call_raw(Request::Upgrade { path }, |_, _| {}) {
+        // The connection may go with the supervisor that held it; the next one knows.
+        Ok(_) | Err(CallError::Broken) => {}
+        Err(error) => return Err(ExpectedError::from(error).into()),
+    }
+    let after = ctx.call(Request::Version)?;
+    let (
+        Answer::Version { version: old, .. },
+        Answer::Version {
+            version: new,
+            root_pid,
+            ..
+        },
+    ) = (&before, &after)
+    else {
+        return Err(unexpected(&after));
+    };
+    if ctx.json {
+        ctx.out
+            .json(&serde_json::json!({ "from": old, "to": new, "root_pid": root_pid }));
+    } else {
+        ctx.out.line(&format!(
+            "The daemon (process {root_pid}) runs version {new}; it was {old}."
+        ));
+    }
+    Ok(exit::OK)
+}
+
+/// The file, absolute, if it can be run at all; whether it is a Pando is root's to find out.
+fn program(path: &Path) -> Result<PathBuf, ExpectedError> {
+    let wrong = |why: String| {
+        let what = format!("{} cannot replace the daemon", path.display());
+        ExpectedError::wrong_call(what, why, "name the file of a newer `pando`")
+    };
+    let full = path.canonicalize().map_err(|e| wrong(e.to_string()))?;
+    let meta = full.metadata().map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
+        return Err(wrong("it is not an executable file".into()));
+    }
+    Ok(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_can_take_over() {
+        assert!(program(Path::new("/bin/sh")).is_ok());
+        for wrong in ["/nowhere/pando", "/etc/hostname", "/tmp"] {
+            assert_eq!(
+                program(Path::new(wrong)).unwrap_err().exit_code(),
+                2,
+                "{wrong}"
+            );
+        }
+    }
+}

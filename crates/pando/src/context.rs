@@ -1,0 +1,193 @@
+//! What every command has at hand: the home, the output, and the daemon when it needs one.
+
+use std::path::PathBuf;
+
+use app_spec::AppSpec;
+use pando_control::api::{Answer, AppView, Frame, Request, Select};
+use pando_control::{CallError, Client, ConnectError};
+use tokio::runtime::Runtime;
+
+use crate::daemon;
+use crate::display::output::Output;
+use crate::display::progress::ProgressLine;
+use crate::error::ExpectedError;
+use crate::home;
+
+/// What a command does where no daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// It starts one.
+    Start,
+    /// It starts one if apps are kept that have lost theirs, but not after `pando kill`.
+    ForKeptApps,
+    /// It does without.
+    Never,
+}
+
+/// A command's surroundings. The runtime and the connection are made when first used, so that
+/// `pando --version` takes no time.
+pub struct Context {
+    pub home: PathBuf,
+    pub json: bool,
+    pub out: Output,
+    runtime: Option<Runtime>,
+    client: Option<Client>,
+}
+
+impl Context {
+    pub fn new(home: PathBuf, json: bool) -> Self {
+        Self {
+            home,
+            json,
+            out: Output::new(),
+            runtime: None,
+            client: None,
+        }
+    }
+
+    /// Whether a daemon is there, after doing about it what `daemon` says.
+    pub fn reach(&mut self, daemon: Daemon) -> anyhow::Result<bool> {
+        if self.client.is_some() {
+            return Ok(true);
+        }
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+        };
+        let start = match daemon {
+            Daemon::Start => true,
+            Daemon::ForKeptApps => home::has_apps(&self.home) && !home::was_killed(&self.home),
+            Daemon::Never => false,
+        };
+        let client = runtime.block_on(async {
+            if start {
+                return daemon::connect_or_start(&self.home).await.map(Some);
+            }
+            match Client::connect(&self.home).await {
+                Ok(client) => Ok(Some(client)),
+                Err(ConnectError::NoDaemon { .. }) => Ok(None),
+                Err(error) => Err(ExpectedError::from(error).into()),
+            }
+        });
+        self.runtime = Some(runtime);
+        self.client = client?;
+        Ok(self.client.is_some())
+    }
+
+    /// Makes a call; `on_frame` gets the output and each frame but the last.
+    ///
+    /// # Errors
+    /// Without a daemon, and those of the call.
+    pub fn call_raw(
+        &mut self,
+        request: Request,
+        mut on_frame: impl FnMut(&mut Output, Frame),
+    ) -> Result<Answer, CallError> {
+        let (Some(runtime), Some(client)) = (&self.runtime, &mut self.client) else {
+            let home = self.home.display().to_string();
+            return Err(ConnectError::NoDaemon { home }.into());
+        };
+        let out = &mut self.out;
+        let answer = runtime.block_on(client.call(request, |frame| on_frame(out, frame)));
+        self.out.flush();
+        answer
+    }
+
+    /// Makes a call and shows its progress.
+    ///
+    /// # Errors
+    /// As a person is told them.
+    pub fn call(&mut self, request: Request) -> anyhow::Result<Answer> {
+        let mut progress = ProgressLine::new(self.json);
+        let answer = self.call_raw(request, |_, frame| match frame {
+            Frame::Progress(p) => progress.show(&p),
+            Frame::Log(_) | Frame::Event(_) | Frame::Done(_) | Frame::Failed(_) => {}
+        });
+        progress.clear();
+        answer.map_err(|e| ExpectedError::from(e).into())
+    }
+
+    /// The apps as they are; none without a daemon.
+    pub fn list(&mut self, select: Select) -> anyhow::Result<Vec<AppView>> {
+        match self.call(Request::List { select })? {
+            Answer::Apps(apps) => Ok(apps),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The specs as journaled.
+    pub fn specs(&mut self, select: Select) -> anyhow::Result<Vec<AppSpec>> {
+        match self.call(Request::Specs { select })? {
+            Answer::Specs(specs) => Ok(specs),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A call that changes something: what was done, and the apps as they are now.
+    pub fn change(&mut self, request: Request) -> anyhow::Result<(Vec<String>, Vec<AppView>)> {
+        match self.call(request)? {
+            Answer::Changed { text, apps } => Ok((text, apps)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The error of a command that needs apps where no daemon runs.
+    pub fn nothing_runs(&self) -> anyhow::Error {
+        let kept = home::has_apps(&self.home);
+        let (why, fix) = if kept {
+            (
+                "`pando kill` ended it",
+                "`pando resurrect` brings the apps back",
+            )
+        } else {
+            (
+                "no app was started yet",
+                "`pando start server.js` starts one",
+            )
+        };
+        let what = format!("no Pando daemon runs for {}", self.home.display());
+        ExpectedError::failed(what, why, fix).into()
+    }
+
+    /// Waits without holding up what the runtime drives.
+    pub fn sleep(&mut self, time: std::time::Duration) {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(tokio::time::sleep(time)),
+            None => std::thread::sleep(time),
+        }
+    }
+
+    /// Whether a daemon accepts a connection this moment; makes no use of it.
+    pub fn reach_now(&mut self) -> anyhow::Result<bool> {
+        let Some(runtime) = &self.runtime else {
+            return Ok(false);
+        };
+        let tried = Client::connect_within(&self.home, std::time::Duration::ZERO);
+        match runtime.block_on(tried) {
+            Ok(_) => Ok(true),
+            Err(ConnectError::NoDaemon { .. }) => Ok(false),
+            Err(error) => Err(ExpectedError::from(error).into()),
+        }
+    }
+
+    /// Forgets the connection: the next call makes a new one.
+    pub fn disconnect(&mut self) {
+        self.client = None;
+    }
+}
+
+/// An answer to another question; only a daemon of another version gives one.
+pub fn unexpected(answer: &Answer) -> anyhow::Error {
+    ExpectedError::from(CallError::Protocol(format!("unexpected: {answer:?}"))).into()
+}
+
+/// The apps that names on the command line mean; `all` is every one.
+pub fn select(names: &[String]) -> Select {
+    if names.iter().any(|name| name == "all") {
+        Select::All
+    } else {
+        Select::Names(names.to_vec())
+    }
+}

@@ -1,0 +1,237 @@
+//! `pando ls`: one row an app, and below it what is wrong with it.
+
+use pando_control::api::{AppStatus, AppView};
+
+use super::table::{Cell, Column, Layout, Row, render};
+use super::text::Style;
+use super::units;
+
+const COLUMNS: [Column; 10] = [
+    Column::left("NAME", 0).cut(8),
+    Column::left("MODE", 4),
+    Column::left("STATUS", 0),
+    Column::right("READY", 0),
+    Column::right("RESTARTS", 3),
+    Column::right("UPTIME", 2),
+    Column::right("CPU", 0),
+    Column::right("MEMORY", 0),
+    Column::left("LISTEN", 1).cut(8),
+    Column::left("COMMAND", 9).cut(16),
+];
+
+/// The table's lines.
+pub fn table(apps: &[AppView], layout: Layout) -> Vec<String> {
+    let rows: Vec<Row> = apps.iter().map(row).collect();
+    render(&COLUMNS, &rows, layout)
+}
+
+fn row(app: &AppView) -> Row {
+    let (status, style) = status(app);
+    let down = app.workers.is_empty() && app.ready == 0;
+    let quiet = |text: String| {
+        if down {
+            Cell::styled("-", Style::Dim)
+        } else {
+            Cell::new(text)
+        }
+    };
+    let restarts = if app.restarts == 0 {
+        Style::Plain
+    } else {
+        Style::Yellow
+    };
+    let cells = vec![
+        Cell::styled(&app.name, Style::Bold),
+        Cell::new(mode(app)),
+        Cell::styled(status, style),
+        Cell::new(format!("{}/{}", app.ready, app.wanted)),
+        Cell::styled(app.restarts.to_string(), restarts),
+        if app.uptime_ms == 0 {
+            quiet("-".into())
+        } else {
+            quiet(units::duration(app.uptime_ms))
+        },
+        quiet(units::percent(
+            app.workers.iter().map(|w| w.cpu_percent).sum(),
+        )),
+        quiet(units::size(
+            app.workers.iter().map(|w| w.memory_bytes).sum(),
+        )),
+        Cell::new(app.listen.join(" ")),
+        Cell::styled(&app.command, Style::Dim),
+    ];
+    let problem = app.problem.as_ref().map(|p| {
+        let style = if style == Style::Red {
+            Style::Red
+        } else {
+            Style::Yellow
+        };
+        Cell::styled(format!("! {p}"), style)
+    });
+    Row {
+        cells,
+        notes: problem.into_iter().collect(),
+    }
+}
+
+/// `cluster×4`, `fork×2`, `fork`.
+fn mode(app: &AppView) -> String {
+    if app.wanted == 1 && app.mode == "fork" {
+        app.mode.clone()
+    } else {
+        format!("{}×{}", app.mode, app.wanted)
+    }
+}
+
+/// The word for an app's state and its colour.
+pub fn status(app: &AppView) -> (&'static str, Style) {
+    if app.reloading {
+        return ("reloading", Style::Cyan);
+    }
+    match app.status {
+        AppStatus::Ready => ("ready", Style::Green),
+        AppStatus::Starting => ("starting", Style::Cyan),
+        AppStatus::Degraded => ("degraded", Style::Yellow),
+        AppStatus::Unhealthy => ("unhealthy", Style::Red),
+        AppStatus::CrashLoop => ("crash-loop", Style::Red),
+        AppStatus::Waiting => ("waiting", Style::Cyan),
+        AppStatus::Stopping => ("stopping", Style::Yellow),
+        AppStatus::Stopped => ("stopped", Style::Dim),
+        AppStatus::Exited => ("exited", Style::Dim),
+    }
+}
+
+/// What a person opens in a browser, for each address that an app listens on and that has one.
+pub fn urls(listen: &[String]) -> Vec<String> {
+    let url = |address: &String| {
+        let (host, port) = address.rsplit_once(':')?;
+        port.parse::<u16>().ok()?;
+        let host = match host {
+            "" | "*" | "0.0.0.0" | "[::]" | "::" | "127.0.0.1" | "[::1]" => "localhost",
+            other => other,
+        };
+        Some(format!("http://{host}:{port}"))
+    };
+    listen.iter().filter_map(url).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use pando_control::api::{WorkerState, WorkerView};
+
+    use super::*;
+
+    pub(crate) fn worker(instance: u32) -> WorkerView {
+        WorkerView {
+            id: instance + 1,
+            instance,
+            pid: Some(4_000 + instance),
+            state: WorkerState::Ready,
+            uptime_ms: 7_500_000,
+            restarts: 0,
+            memory_bytes: 40_055_603,
+            cpu_percent: 3.04,
+            last_exit: None,
+            port: None,
+        }
+    }
+
+    pub(crate) fn app(name: &str, workers: u32) -> AppView {
+        AppView {
+            name: name.into(),
+            status: AppStatus::Ready,
+            mode: "cluster".into(),
+            balance: "steered".into(),
+            command: "server.js".into(),
+            cwd: "/srv/api".into(),
+            wanted: workers,
+            ready: workers,
+            listen: vec![":3000".into()],
+            restarts: 0,
+            uptime_ms: 7_500_000,
+            reloading: false,
+            workers: (0..workers).map(worker).collect(),
+            problem: None,
+        }
+    }
+
+    fn fleet() -> Vec<AppView> {
+        let crashed = AppView {
+            status: AppStatus::CrashLoop,
+            mode: "fork".into(),
+            command: "python3 -m http.server $PORT --directory /srv/a/rather/long/path".into(),
+            ready: 0,
+            listen: vec![],
+            restarts: 17,
+            uptime_ms: 0,
+            problem: Some(
+                "exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module \
+                 'express'; the next try is in 30 s"
+                    .into(),
+            ),
+            ..app("payments-worker", 1)
+        };
+        let stopped = AppView {
+            status: AppStatus::Stopped,
+            ready: 0,
+            listen: vec![],
+            uptime_ms: 0,
+            workers: vec![],
+            ..app("日本", 2)
+        };
+        vec![app("api", 4), crashed, stopped]
+    }
+
+    fn check(width: Option<usize>, expect: &str) {
+        let lines = table(
+            &fleet(),
+            Layout {
+                width,
+                color: false,
+            },
+        );
+        assert_eq!(lines.join("\n"), expect.trim_matches('\n'), "at {width:?}");
+        for line in lines {
+            assert!(
+                super::super::text::width(&line) <= width.unwrap_or(usize::MAX),
+                "{line}"
+            );
+            assert_eq!(line.trim_end(), line);
+        }
+    }
+
+    #[test]
+    fn eighty_columns() {
+        check(Some(80), "");
+    }
+
+    #[test]
+    fn a_hundred_and_sixty_columns() {
+        check(Some(160), "");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_what_matters() {
+        check(Some(48), "");
+    }
+
+    #[test]
+    fn urls_are_what_a_browser_takes() {
+        let listen = [
+            ":3000",
+            "127.0.0.1:8080",
+            "10.0.0.5:80",
+            "[::]:1",
+            "/run/x.sock",
+        ];
+        assert_eq!(
+            urls(&listen.map(String::from)),
+            [
+                "http://localhost:3000",
+                "http://localhost:8080",
+                "http://10.0.0.5:80",
+                "http://localhost:1"
+            ]
+        );
+    }
+}
