@@ -153,6 +153,10 @@ impl App {
         self.undisclosed += lines;
     }
 
+    pub fn has_undisclosed(&self) -> bool {
+        self.undisclosed > 0
+    }
+
     /// Tells of dropped lines when it is time to.
     pub fn disclose(&mut self, now: Instant, notices: &dyn Fn(Notice)) {
         if self.undisclosed > 0 && self.disclosed_at.is_none_or(|at| now >= at + TELL_DROPPED) {

@@ -48,6 +48,10 @@ impl Cursor {
             let at = (self.turn + step) % count;
             if left == 0 {
                 self.turn = at;
+                // Not asked: it may have something.
+                for later in step..count {
+                    self.follows[(self.turn + later - step) % count].behind = true;
+                }
                 break;
             }
             self.follows[at].read(&mut left, &mut lines)?;

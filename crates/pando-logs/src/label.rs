@@ -6,7 +6,7 @@ use std::fmt;
 pub const MAX_NAME_BYTES: usize = 200;
 
 /// One pipe of one process. The embedder numbers them and uses the same number again for the same
-/// pipe after a restart of the pump.
+/// pipe after a restart of the pump. `u64::MAX` is the pump's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u64);
 

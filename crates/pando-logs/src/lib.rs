@@ -42,7 +42,7 @@ mod tail;
 pub use cursor::Cursor;
 pub use label::{InvalidName, Label, SourceId, Stream, check_app_name};
 pub use line::{Line, MAX_LINE_BYTES, join};
-pub use options::{Echo, FileOptions, Notice, PumpOptions};
+pub use options::{Echo, FileOptions, MAX_KEEP, Notice, PumpOptions};
 pub use pump::Pump;
 pub use query::{MAX_TAIL_BYTES, MAX_TAIL_LINES, Query};
 pub use tail::tail;

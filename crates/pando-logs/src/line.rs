@@ -15,7 +15,7 @@ use crate::stamp::{self, STAMP_BYTES};
 /// A longer line is written in pieces of at most this many bytes.
 pub const MAX_LINE_BYTES: usize = 256 * 1024;
 /// A batch is cut once its formatted text reaches this; the rest is the next batch's.
-pub const MAX_FORMATTED_BYTES: usize = 1 << 20;
+pub const MAX_FORMATTED_BYTES: usize = 512 * 1024;
 /// The stamp, a worker number of 10 digits, `out+` and three blanks.
 pub const MAX_PREFIX_BYTES: usize = STAMP_BYTES + 1 + 10 + 1 + 4 + 1;
 

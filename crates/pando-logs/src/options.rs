@@ -28,7 +28,7 @@ pub enum Echo {
 pub struct FileOptions {
     /// Default: [`PumpOptions::dir`].
     pub dir: Option<PathBuf>,
-    /// The file is rotated before it grows over this; one batch (1 MiB) always fits.
+    /// The file is rotated before it grows over this; one batch (under 1 MiB) always fits.
     pub max_bytes: u64,
     /// Rotated files kept, beside the one being written. At most [`MAX_KEEP`].
     pub keep: u32,

@@ -10,8 +10,10 @@ pub const WANTED_CAPACITY: usize = 1 << 20;
 /// The second best.
 const MODEST_CAPACITY: usize = 256 * 1024;
 /// Unprivileged users have 64 MiB of pipes by default (pipe-user-pages-soft); past that their new
-/// pipes shrink to two pages. Half of it is left to everyone else.
-const CAPACITY_BUDGET: usize = 32 << 20;
+/// pipes shrink to two pages. So the first pipes get the large size, further ones the second best,
+/// and a quarter of the limit is left to everyone else.
+const WANTED_BUDGET: usize = 32 << 20;
+const MODEST_BUDGET: usize = 48 << 20;
 
 pub enum Peek {
     /// Nothing there now.
@@ -80,11 +82,14 @@ pub fn available(pipe: impl AsFd) -> usize {
 /// `raised` is what the other pipes have.
 pub fn raise_capacity(pipe: impl AsFd, raised: usize) -> usize {
     let has = rustix::pipe::fcntl_getpipe_size(&pipe).unwrap_or(64 * 1024);
-    for wanted in [WANTED_CAPACITY, MODEST_CAPACITY] {
+    for (wanted, budget) in [
+        (WANTED_CAPACITY, WANTED_BUDGET),
+        (MODEST_CAPACITY, MODEST_BUDGET),
+    ] {
         if has >= wanted {
             return has;
         }
-        if raised + wanted <= CAPACITY_BUDGET
+        if raised + wanted <= budget
             && let Ok(now) = rustix::pipe::fcntl_setpipe_size(&pipe, wanted)
         {
             return now;

@@ -34,8 +34,12 @@ const INPUT_BYTES: usize = 2 * MAX_LINE_BYTES;
 const REST: Duration = Duration::from_millis(1);
 /// Echo's thread is asked again after this whether it has room.
 const ECHO_WAIT: Duration = Duration::from_millis(2);
-/// The longest sleep, for notices that are due.
-const MAX_SLEEP: Duration = Duration::from_secs(1);
+/// The longest sleep while a notice is due.
+const NOTICE_SLEEP: Duration = Duration::from_secs(1);
+/// The longest sleep.
+const MAX_SLEEP: Duration = Duration::from_secs(3_600);
+/// After this long without output the buffers are given back.
+const IDLE: Duration = Duration::from_secs(1);
 const MAX_EVENTS: usize = 256;
 const MAX_COMMANDS_A_ROUND: usize = 256;
 /// A flush leaves its caller this much of the promised time.
@@ -46,6 +50,8 @@ const WAKE: u64 = u64::MAX;
 #[derive(Clone, Copy, Default)]
 struct Look {
     taken: usize,
+    /// Something was looked into at all.
+    looked: bool,
     /// The pipe was at least half full: rest later.
     busy: bool,
     gone: bool,
@@ -93,7 +99,7 @@ impl Runner {
             compressor: Compressor::start()?,
             apps: BTreeMap::new(),
             sources: BTreeMap::new(),
-            input: vec![0; INPUT_BYTES],
+            input: Vec::new(),
             output: Vec::new(),
         })
     }
@@ -113,7 +119,7 @@ impl Runner {
             for app in self.apps.values_mut() {
                 app.disclose(Instant::now(), &self.notices);
             }
-            if looks.taken > 0 && !looks.busy {
+            if looks.looked && !looks.busy {
                 self.rest();
             }
         }
@@ -126,6 +132,9 @@ impl Runner {
         // Interrupted or not: the marks below and the timers decide.
         let _ = epoll::wait(&self.epoll, spare_capacity(events), Some(&timespec(sleep)));
         let now = Instant::now();
+        if events.is_empty() && sleep == IDLE {
+            (self.input, self.output) = (Vec::new(), Vec::new());
+        }
         for event in events.iter() {
             // Copies: the event is packed.
             let (flags, data) = (event.flags, event.data);
@@ -150,14 +159,19 @@ impl Runner {
         if self.sources.values().any(|source| source.may_look(now)) {
             return Duration::ZERO;
         }
+        let longest = if self.apps.values().any(App::has_undisclosed) {
+            NOTICE_SLEEP
+        } else if !self.input.is_empty() {
+            IDLE
+        } else {
+            MAX_SLEEP
+        };
         let next = self
             .sources
             .values()
             .filter_map(|source| source.wake_at)
             .min();
-        next.map_or(MAX_SLEEP, |at| {
-            at.saturating_duration_since(now).min(MAX_SLEEP)
-        })
+        next.map_or(longest, |at| at.saturating_duration_since(now).min(longest))
     }
 
     /// Lets lines gather; only a command ends it early.
@@ -281,6 +295,7 @@ impl Runner {
         for id in ready {
             let look = self.look(id, now);
             all.taken += look.taken;
+            all.looked = true;
             all.busy |= look.busy;
         }
         all
@@ -335,7 +350,8 @@ impl Runner {
             source.wake_at = Some(now + ECHO_WAIT);
             return Look::default();
         }
-        let mut limit = self.input.len();
+        self.input.resize(INPUT_BYTES, 0);
+        let mut limit = INPUT_BYTES;
         let dropping = match self.apps.get(&source.label.app).map(App::retry_at) {
             Some(Some(retry_at)) if now < retry_at => {
                 if self.echo.is_none() && !must_drop(source, available, now) {
@@ -423,6 +439,7 @@ impl Runner {
         }
         Look {
             taken: taken.bytes,
+            looked: true,
             busy,
             gone: done,
         }

@@ -1,5 +1,10 @@
 //! Rotation, compression, following and full disks, with the real pump.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's plain functions may fail by panicking too"
+)]
+
 mod support;
 
 use std::io::Write;

@@ -1,5 +1,10 @@
 //! The pump with real pipes: lines, pieces, ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's plain functions may fail by panicking too"
+)]
+
 mod support;
 
 use std::io::Write;
