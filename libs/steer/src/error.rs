@@ -50,7 +50,11 @@ pub enum OpenError {
         first_unprivileged: u16,
     },
     /// EADDRNOTAVAIL, EAFNOSUPPORT: no interface has the address, or its family is switched off.
-    #[error("cannot listen on {addr}: no interface of this machine has the address {}", addr.ip())]
+    #[error(
+        "cannot listen on {addr}: no interface of this machine has the address {}, or its \
+         family is switched off",
+        addr.ip()
+    )]
     NotAvailable { addr: SocketAddr },
     /// More seats than a steering program can choose among.
     #[error(
