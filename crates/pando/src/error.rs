@@ -27,9 +27,6 @@ pub enum ExpectedError {
     /// Everything that is wrong with a pando.toml or with flags.
     #[error("{} problems", .0.len())]
     Config(Vec<pando_config::Problem>),
-    /// Said already; only the exit code is left.
-    #[error("failed")]
-    Told,
 }
 
 impl ExpectedError {
@@ -63,7 +60,6 @@ impl ExpectedError {
             Self::Problem(p) if p.exit_code == exit::OK => exit::FAILED,
             Self::Problem(p) => p.exit_code,
             Self::Config(_) => exit::WRONG_CALL,
-            Self::Told => exit::FAILED,
         }
     }
 }
@@ -135,7 +131,6 @@ fn as_json(error: &ExpectedError) -> String {
     let problems: Vec<serde_json::Value> = match error {
         ExpectedError::Problem(problem) => vec![serde_json::json!(problem)],
         ExpectedError::Config(problems) => problems.iter().map(config_json).collect(),
-        ExpectedError::Told => return String::new(),
     };
     format!("{}\n", serde_json::json!({ "problems": problems }))
 }
@@ -159,7 +154,6 @@ fn render(error: &ExpectedError, color: bool) -> String {
             .map(|p| format!("{p}\n"))
             .collect::<Vec<_>>()
             .join("\n"),
-        ExpectedError::Told => String::new(),
     }
 }
 
@@ -172,15 +166,13 @@ fn render_problem(problem: &Problem, color: bool) -> String {
     }
     text.push_str(&problem.what);
     text.push('\n');
-    let mut part = |label: &str, value: &str| {
-        if !value.is_empty() {
-            let value = value.replace('\n', "\n       ");
-            text.push_str(&format!("  {} {value}\n", Style::Bold.paint(label, color)));
-        }
-    };
-    part("why:", &problem.why);
+    if !problem.why.is_empty() {
+        let why = problem.why.replace('\n', "\n       ");
+        text.push_str(&format!("  {} {why}\n", Style::Bold.paint("why:", color)));
+    }
     if !problem.stderr.is_empty() {
-        part("stderr of the new worker:", " ");
+        let label = Style::Bold.paint("stderr of the new worker:", color);
+        text.push_str(&format!("  {label}\n"));
         for line in &problem.stderr {
             text.push_str(&format!("    {} {line}\n", Style::Red.paint("|", color)));
         }
@@ -234,7 +226,6 @@ mod tests {
             ExpectedError::Problem(Box::new(problem)).exit_code(),
             exit::FAILED
         );
-        assert_eq!(ExpectedError::Told.exit_code(), exit::FAILED);
     }
 
     #[test]

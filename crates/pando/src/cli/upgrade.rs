@@ -71,11 +71,13 @@ mod tests {
     #[test]
     fn only_a_program_can_take_over() {
         assert!(program(Path::new("/bin/sh")).is_ok());
-        for wrong in ["/nowhere/pando", "/etc/hostname", "/tmp"] {
+        let text = tempfile::NamedTempFile::new().unwrap();
+        for wrong in [Path::new("/nowhere/pando"), text.path(), Path::new("/tmp")] {
             assert_eq!(
-                program(Path::new(wrong)).unwrap_err().exit_code(),
+                program(wrong).unwrap_err().exit_code(),
                 2,
-                "{wrong}"
+                "{}",
+                wrong.display()
             );
         }
     }

@@ -7,7 +7,7 @@ use super::text::Style;
 use super::units;
 
 const COLUMNS: [Column; 10] = [
-    Column::left("NAME", 0).cut(8),
+    Column::left("NAME", 0).cut(14),
     Column::left("MODE", 4),
     Column::left("STATUS", 0),
     Column::right("READY", 0),
@@ -66,7 +66,7 @@ fn row(app: &AppView) -> Row {
         } else {
             Style::Yellow
         };
-        Cell::styled(format!("! {p}"), style)
+        Cell::styled(p, style)
     });
     Row {
         cells,
@@ -202,17 +202,64 @@ pub(crate) mod tests {
 
     #[test]
     fn eighty_columns() {
-        check(Some(80), "");
+        check(
+            Some(80),
+            r#"
+NAME             STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  LISTEN
+api              ready         4/4         0   2h 5m   12%   153 MB  :3000
+payments-worker  crash-loop    0/1        17       -  3.0%  38.2 MB
+  ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module
+    'express'; the next try is in 30 s
+日本             stopped       0/2         0       -     -        -
+"#,
+        );
+    }
+
+    #[test]
+    fn short_names_leave_room_for_everything() {
+        let lines = table(
+            &[app("api", 4)],
+            Layout {
+                width: Some(80),
+                color: false,
+            },
+        );
+        assert_eq!(
+            lines.join("\n"),
+            "\
+NAME  MODE       STATUS  READY  RESTARTS  UPTIME  CPU  MEMORY  LISTEN  COMMAND
+api   cluster×4  ready     4/4         0   2h 5m  12%  153 MB  :3000   server.js"
+        );
     }
 
     #[test]
     fn a_hundred_and_sixty_columns() {
-        check(Some(160), "");
+        check(
+            Some(160),
+            r#"
+NAME             MODE       STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  LISTEN  COMMAND
+api              cluster×4  ready         4/4         0   2h 5m   12%   153 MB  :3000   server.js
+payments-worker  fork       crash-loop    0/1        17       -  3.0%  38.2 MB          python3 -m http.server $PORT --directory /srv/a/rather/long/path
+  ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module 'express'; the next try is in 30 s
+日本             cluster×2  stopped       0/2         0       -     -        -          server.js
+"#,
+        );
     }
 
     #[test]
     fn a_narrow_terminal_keeps_what_matters() {
-        check(Some(48), "");
+        check(
+            Some(48),
+            r#"
+NAME            STATUS      READY   CPU   MEMORY
+api             ready         4/4   12%   153 MB
+payments-work…  crash-loop    0/1  3.0%  38.2 MB
+  ! exited with code 1 after 0.2 s, 17 times in
+    60 s: Error: Cannot find module 'express';
+    the next try is in 30 s
+日本            stopped       0/2     -        -
+"#,
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use super::text::{self, Style};
 
 /// Spaces between columns.
 const GAP: usize = 2;
+/// Of a row's notes; the first line has a mark in it.
+const NOTE_INDENT: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -94,17 +96,24 @@ pub fn render(columns: &[Column], rows: &[Row], layout: Layout) -> Vec<String> {
     for row in rows {
         lines.push(line(columns, &widths, &row.cells, layout.color));
         for note in &row.notes {
-            let room = layout
-                .width
-                .unwrap_or(usize::MAX)
-                .saturating_sub(GAP)
-                .max(1);
-            for part in text::wrap(&note.text, room) {
-                lines.push(format!("  {}", note.style.paint(&part, layout.color)));
-            }
+            lines.extend(note_lines(note, layout));
         }
     }
     lines
+}
+
+fn note_lines(note: &Cell, layout: Layout) -> Vec<String> {
+    let room = layout
+        .width
+        .unwrap_or(usize::MAX)
+        .saturating_sub(NOTE_INDENT)
+        .max(1);
+    let parts = text::wrap(&note.text, room);
+    let line = |(i, part): (usize, &String)| {
+        let mark = if i == 0 { "  ! " } else { "    " };
+        note.style.paint(&format!("{mark}{part}"), layout.color)
+    };
+    parts.iter().enumerate().map(line).collect()
 }
 
 /// Each column's width; `None` for one that is left out.
@@ -224,8 +233,41 @@ mod tests {
                 "b               120",
             ],
         );
-        check(Some(25), &[]);
-        check(Some(20), &[]);
-        check(Some(5), &[]);
+        check(
+            Some(25),
+            &[
+                "NAME              N  NOTE",
+                "日本語のアプリ    4  a n…",
+                "b               120",
+            ],
+        );
+        check(
+            Some(20),
+            &[
+                "NAME         N  NOTE",
+                "日本語の…    4  a n…",
+                "b          120",
+            ],
+        );
+        // Too narrow for anything: what must stay stays, cut as far as it goes.
+        check(Some(5), &["NAME      N", "日本…     4", "b       120"]);
+    }
+
+    #[test]
+    fn notes_wrap_under_their_row() {
+        let note = Cell::new("one two three");
+        let row = Row {
+            cells: vec![Cell::new("a"), Cell::new("1")],
+            notes: vec![note],
+        };
+        let lines = render(
+            &COLUMNS,
+            &[row],
+            Layout {
+                width: Some(12),
+                color: false,
+            },
+        );
+        assert_eq!(lines, ["NAME  N", "a     1", "  ! one two", "    three"]);
     }
 }

@@ -133,8 +133,26 @@ fn state(state: WorkerState) -> (&'static str, Style) {
 
 #[cfg(test)]
 mod tests {
+    use pando_control::api::AppStatus;
+
     use super::super::apps::tests::{app, worker};
     use super::*;
+
+    const PAGE: &str = r"
+api
+  status    degraded, 1 of 2 ready
+  command   server.js
+  cwd       /srv/api
+  mode      cluster, steered
+  listen    :3000   http://localhost:3000
+  uptime    2h 5m
+  restarts  0
+  file      /srv/api/pando.toml
+
+WORKER  ID   PID  STATE    UPTIME  RESTARTS   CPU   MEMORY  LAST EXIT
+     0   1  4000  ready     2h 5m         0  3.0%  38.2 MB
+     1   2     -  backoff       -         3     -        -  exit code 1
+";
 
     #[test]
     fn a_page_at_eighty_columns() {
@@ -147,6 +165,7 @@ mod tests {
             ..worker(1)
         };
         app.ready = 1;
+        app.status = AppStatus::Degraded;
         let more = [("file", "/srv/api/pando.toml".to_string())];
         let lines = page(
             &app,
@@ -156,6 +175,6 @@ mod tests {
                 color: false,
             },
         );
-        assert_eq!(lines.join("\n"), "");
+        assert_eq!(lines.join("\n"), PAGE.trim_matches('\n'));
     }
 }
