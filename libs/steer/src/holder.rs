@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use crate::diag::{self, TcpSocket};
 use crate::error::Holder;
-use crate::proc_net::{self, TcpSocket};
+use crate::proc_net;
 
 /// Processes looked at, and descriptors of each: twice what Linux allows by default.
 const MAX_PROCESSES: usize = 1 << 16;
@@ -24,7 +25,7 @@ const MAX_NAME: usize = 80;
 /// Looks through all of /proc: for an error message, not for a loop.
 #[must_use]
 pub fn holder(addr: SocketAddr) -> Option<Holder> {
-    let mut listeners = proc_net::tcp_listeners();
+    let mut listeners = tcp_listeners(Some(addr.port()));
     listeners.retain(|socket| conflicts(socket.local, addr));
     // The very address before one that merely covers it.
     listeners.sort_by_key(|socket| socket.local != addr);
@@ -45,12 +46,17 @@ pub fn holder(addr: SocketAddr) -> Option<Holder> {
 #[must_use]
 pub fn listening_ports(pids: &[u32]) -> Vec<SocketAddr> {
     let inodes: BTreeSet<u64> = pids.iter().flat_map(|&pid| socket_inodes(pid)).collect();
-    let listeners = proc_net::tcp_listeners();
+    let listeners = tcp_listeners(None);
     let held = listeners
         .iter()
         .filter(|socket| inodes.contains(&socket.inode));
     let addresses: BTreeSet<SocketAddr> = held.map(|socket| socket.local).collect();
     addresses.into_iter().collect()
+}
+
+/// The listening TCP sockets of this network namespace, of one port or of all.
+fn tcp_listeners(port: Option<u16>) -> Vec<TcpSocket> {
+    diag::tcp_listeners(port).unwrap_or_else(|_| proc_net::tcp_listeners())
 }
 
 /// A socket that listens on exactly this address and is none of ours.
@@ -62,7 +68,7 @@ pub(crate) fn stranger<'fd>(
         .filter_map(|socket| rustix::fs::fstat(socket).ok())
         .map(|stat| stat.st_ino)
         .collect();
-    let listeners = proc_net::tcp_listeners();
+    let listeners = tcp_listeners(Some(addr.port()));
     listeners
         .into_iter()
         .find(|socket| socket.local == addr && !ours.contains(&socket.inode))

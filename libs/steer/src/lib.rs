@@ -38,6 +38,7 @@
 //!   to that address, as everywhere.
 
 pub mod bpf;
+mod diag;
 mod error;
 mod group;
 mod holder;

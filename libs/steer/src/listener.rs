@@ -149,10 +149,12 @@ fn open_error(errno: Errno, addr: SocketAddr) -> OpenError {
             holder: holder::holder(addr),
         };
     }
-    if errno == Errno::ACCESS {
+    let first_unprivileged = first_unprivileged_port();
+    // From there on it is a security module that refuses, and the ports are not why.
+    if errno == Errno::ACCESS && addr.port() < first_unprivileged {
         return OpenError::Denied {
             addr,
-            first_unprivileged: first_unprivileged_port(),
+            first_unprivileged,
         };
     }
     if errno == Errno::ADDRNOTAVAIL || errno == Errno::AFNOSUPPORT {

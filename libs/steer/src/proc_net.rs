@@ -6,24 +6,18 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::diag::TcpSocket;
+
 /// Lines read of one table; a machine with more sockets has its holders named less surely.
 const MAX_LINES: usize = 1 << 21;
 
 /// TCP_LISTEN in the column `st`.
 const LISTEN: &str = "0A";
 
-/// One line of /proc/net/tcp or tcp6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TcpSocket {
-    pub(crate) local: SocketAddr,
-    pub(crate) listening: bool,
-    /// 0 for what no process holds any more, such as TIME_WAIT.
-    pub(crate) inode: u64,
-}
-
-/// All listening TCP sockets of this network namespace. The kernel lists them before all others
-/// (`tcp_get_idx` in net/ipv4/tcp_ipv4.c), so this stays cheap among any number of connections.
+/// All listening TCP sockets of this network namespace: the slow way, by text. Even a table with
+/// few lines takes the kernel milliseconds, for it walks its whole table of connections.
 pub(crate) fn tcp_listeners() -> Vec<TcpSocket> {
+    // The kernel lists listeners before all others (`tcp_get_idx` in net/ipv4/tcp_ipv4.c).
     let listeners = |path| tcp_table(path).take_while(|socket| socket.listening);
     listeners("/proc/net/tcp")
         .chain(listeners("/proc/net/tcp6"))
