@@ -11,14 +11,16 @@ function line() {
 }
 
 function write() {
-  while (next < lines) {
+  for (let chunks = 0; chunks < 20 && next < lines; chunks++) {
     let chunk = '';
     for (let i = 0; i < 600 && next < lines; i++) chunk += `${line()}\n`;
-    if (!process.stdout.write(chunk)) {
+    // PM2 puts a write of its own here that returns nothing and never drains.
+    if (process.stdout.write(chunk) === false) {
       process.stdout.once('drain', write);
       return;
     }
   }
+  if (next < lines) setImmediate(write);
 }
 
 function log() {

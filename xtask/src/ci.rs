@@ -1,3 +1,28 @@
+//! Everything that must hold before a change is taken. Installs what the tests need by itself.
+
+use crate::{debian, deny, shell, tidy};
+
+/// Programs that tests use beside Node and cargo, by Debian package.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("python3", "python3"),
+    ("setsid", "util-linux"),
+    ("cc", "gcc"),
+];
+/// Beyond the workspace's own lints.
+const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];
+
 pub fn run() -> anyhow::Result<()> {
-    Ok(())
+    debian::need(&PROGRAMS)?;
+    shell::run("cargo", &["fmt", "--all", "--check"])?;
+    let mut clippy = vec!["clippy", "--workspace", "--all-targets", "--quiet", "--"];
+    clippy.extend(CLIPPY);
+    shell::run("cargo", &clippy)?;
+    tidy::run()?;
+    if deny::is_installed() {
+        deny::run()?;
+    } else {
+        println!("cargo-deny is not installed: `cargo xtask deny` installs and runs it");
+    }
+    shell::run("cargo", &["build", "--package", "pando"])?;
+    shell::run("cargo", &["test", "--workspace", "--no-fail-fast"])
 }

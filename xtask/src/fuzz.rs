@@ -1,3 +1,60 @@
-pub fn run(_args: &[&str]) -> anyhow::Result<()> {
+//! Every fuzz target of every library, each for so long. cargo-fuzz wants a nightly compiler; the
+//! pinned one is told to act as one, so no second toolchain is needed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::ensure;
+
+use crate::shell;
+
+const DEFAULT_SECONDS: u64 = 60;
+
+pub fn run(args: &[&str]) -> anyhow::Result<()> {
+    let seconds = shell::number_after(args, "--seconds", DEFAULT_SECONDS)?;
+    let installed = Command::new("cargo").args(["fuzz", "--version"]).output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        shell::run("cargo", &["install", "--locked", "--quiet", "cargo-fuzz"])?;
+    }
+    let libs = e2e::npm::workspace().join("libs");
+    let mut ran = 0;
+    for lib in fs::read_dir(libs)? {
+        let lib = lib?.path();
+        for target in targets(&lib) {
+            fuzz(&lib, &target, seconds)?;
+            ran += 1;
+        }
+    }
+    ensure!(ran > 0, "there is no libs/*/fuzz/fuzz_targets/*.rs");
+    println!("{ran} targets, {seconds} s each, nothing found");
+    Ok(())
+}
+
+fn targets(lib: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(lib.join("fuzz/fuzz_targets")) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn fuzz(lib: &Path, target: &str, seconds: u64) -> anyhow::Result<()> {
+    println!("+ cargo fuzz run {target}  (in {})", lib.display());
+    let status = Command::new("cargo")
+        .args([
+            "fuzz",
+            "run",
+            target,
+            "--",
+            &format!("-max_total_time={seconds}"),
+        ])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .current_dir(lib)
+        .status()?;
+    ensure!(status.success(), "{target} ended with {status}");
     Ok(())
 }

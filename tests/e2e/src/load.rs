@@ -203,6 +203,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Makes no new request from now on.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Makes no new request, waits for the answers on their way.
     pub fn finish(self) -> io::Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);

@@ -267,23 +267,39 @@ impl Pando {
     /// Every living process that this harness's commands brought forth, also by detours.
     pub fn processes(&self) -> Vec<u32> {
         let mut pids = process::with_env(MARK, &self.mark);
+        // The daemon keeps little of the environment of the command that started it.
+        pids.extend(self.daemons().into_iter().flat_map(process::tree));
         pids.retain(|pid| process::is_alive(*pid));
+        pids.sort_unstable();
+        pids.dedup();
         pids
+    }
+
+    /// Processes of this binary that have this home on their command line.
+    fn daemons(&self) -> Vec<u32> {
+        let home = self.home().display().to_string();
+        let ours = |pid: &u32| is_pando(*pid) && process::command_line(*pid).contains(&home);
+        process::all()
+            .into_iter()
+            .map(|stat| stat.pid)
+            .filter(ours)
+            .collect()
     }
 
     /// Root and supervisor, when both run.
     pub fn daemon(&self) -> Option<(u32, u32)> {
-        let ours: Vec<u32> = self
-            .processes()
-            .into_iter()
-            .filter(|pid| is_pando(*pid))
-            .collect();
-        let me = std::process::id();
-        ours.iter().find_map(|pid| {
-            let parent = process::stat(*pid)?.parent;
-            let root = ours.contains(&parent) && process::stat(parent)?.parent != me;
-            root.then_some((parent, *pid))
-        })
+        let daemons = self.daemons();
+        let is_root = |pid: &u32| {
+            process::command_line(*pid)
+                .split(' ')
+                .any(|word| word == "root")
+        };
+        let root = daemons.into_iter().find(is_root)?;
+        let child = |stat: &process::Stat| stat.parent == root && is_pando(stat.pid);
+        process::all()
+            .iter()
+            .find(|stat| child(stat))
+            .map(|stat| (root, stat.pid))
     }
 
     /// Root and supervisor, waited for.
@@ -313,7 +329,7 @@ impl Pando {
 
 impl Drop for Pando {
     fn drop(&mut self) {
-        if self.daemon().is_some()
+        if !self.daemons().is_empty()
             && let Ok(mut child) = self
                 .command(&["kill"])
                 .stdout(Stdio::null())

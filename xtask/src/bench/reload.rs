@@ -56,6 +56,8 @@ fn measure(lab: &Lab, kind: Kind, reloads: u32) -> anyhow::Result<Vec<String>> {
     }
     let took = start.elapsed().as_secs_f64() / f64::from(reloads);
     std::thread::sleep(LEAD);
+    new.stop();
+    kept.stop();
     let (new, kept) = (new.finish()?, kept.finish()?);
     explain(kind, "new", &new);
     explain(kind, "kept", &kept);

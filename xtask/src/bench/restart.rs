@@ -13,6 +13,8 @@ use super::target::{self, Kind, Plan, Target};
 /// Between tries: longer than any back-off for a fast exit.
 const REST: Duration = Duration::from_millis(2500);
 const ASK_AGAIN: Duration = Duration::from_millis(1);
+/// A question that a dying worker took with it is given up after this.
+const PATIENCE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub fn run(lab: &Lab) -> anyhow::Result<()> {
@@ -82,7 +84,9 @@ fn kill(target: &Target) -> anyhow::Result<f64> {
 /// Asks until an answer comes from another than `old`.
 fn first_answer(port: u16, start: Instant, old: &str) -> anyhow::Result<f64> {
     while start.elapsed() < LIMIT {
-        if http::get(local(port), "/pid").is_ok_and(|response| response.text() != old) {
+        if http::get_within(local(port), "/pid", PATIENCE)
+            .is_ok_and(|response| response.text() != old)
+        {
             return Ok(start.elapsed().as_secs_f64() * 1000.0);
         }
         std::thread::sleep(ASK_AGAIN);
