@@ -107,10 +107,8 @@ impl Group {
             .append_until(seats)
             .and_then(|()| self.refuse_strangers());
         if result.is_err() {
-            // Backwards, so that every seat that stays keeps its index in the kernel's group.
-            while self.seats.len() > before {
-                self.seats.pop();
-            }
+            // All gaps are behind the seats that stay, so the kernel renumbers none of those.
+            self.seats.truncate(before);
         }
         result
     }

@@ -26,7 +26,7 @@ fn growth_that_fails_leaves_the_group_as_it_was() {
         Resource::Nofile,
         Rlimit {
             current: Some(open + 5),
-            ..limit.clone()
+            ..limit
         },
     )
     .unwrap();
