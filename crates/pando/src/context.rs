@@ -111,26 +111,26 @@ impl Context {
 
     /// The apps as they are; none without a daemon.
     pub fn list(&mut self, select: Select) -> anyhow::Result<Vec<AppView>> {
-        match self.call(Request::List { select })? {
-            Answer::Apps(apps) => Ok(apps),
-            other => Err(unexpected(&other)),
-        }
+        let Answer::Apps(apps) = self.call(Request::List { select })? else {
+            return Err(unexpected());
+        };
+        Ok(apps)
     }
 
     /// The specs as journaled.
     pub fn specs(&mut self, select: Select) -> anyhow::Result<Vec<AppSpec>> {
-        match self.call(Request::Specs { select })? {
-            Answer::Specs(specs) => Ok(specs),
-            other => Err(unexpected(&other)),
-        }
+        let Answer::Specs(specs) = self.call(Request::Specs { select })? else {
+            return Err(unexpected());
+        };
+        Ok(specs)
     }
 
     /// A call that changes something: what was done, and the apps as they are now.
     pub fn change(&mut self, request: Request) -> anyhow::Result<(Vec<String>, Vec<AppView>)> {
-        match self.call(request)? {
-            Answer::Changed { text, apps } => Ok((text, apps)),
-            other => Err(unexpected(&other)),
-        }
+        let Answer::Changed { text, apps } = self.call(request)? else {
+            return Err(unexpected());
+        };
+        Ok((text, apps))
     }
 
     /// The error of a command that needs apps where no daemon runs.
@@ -179,8 +179,8 @@ impl Context {
 }
 
 /// An answer to another question; only a daemon of another version gives one.
-pub fn unexpected(answer: &Answer) -> anyhow::Error {
-    ExpectedError::from(CallError::Protocol(format!("unexpected: {answer:?}"))).into()
+pub fn unexpected() -> anyhow::Error {
+    ExpectedError::from(CallError::Protocol("it answers another question".into())).into()
 }
 
 /// The apps that names on the command line mean; `all` is every one.

@@ -240,20 +240,9 @@ impl Readiness {
         })
     }
 
-    /// The daemon serves.
-    #[expect(dead_code, reason = "called by root once wire.rs joins it")]
-    pub fn ok(self) {
-        self.say(OK);
-    }
-
-    /// The daemon could not start: what, why, what to do, in a few lines.
-    pub fn failed(self, why: &str) {
-        self.say(why);
-    }
-
-    fn say(mut self, word: &str) {
-        // A command that was interrupted waits no longer, and the daemon lives on.
-        let _ = writeln!(self.pipe, "{word}");
+    /// The pipe itself: root writes the word when the first supervisor is in charge.
+    pub fn into_fd(self) -> OwnedFd {
+        self.pipe.into()
     }
 }
 

@@ -1,10 +1,21 @@
 //! Where the parts are joined into processes: root, the supervisor, and both in the foreground.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
+use pando_root::{Ended, Mode};
+use pando_supervisor::hub;
+use pando_supervisor::journal::Journal;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::Level;
 
 use crate::daemon::Readiness;
+use crate::error::{ExpectedError, exit};
+
+const FOREGROUND: &str = "--foreground";
+const ECHO_JSON: &str = "--echo-json";
+const RESUME: &str = "--resume";
 
 /// How `pando root` begins.
 #[derive(Debug)]
@@ -12,15 +23,15 @@ pub struct RootOptions {
     pub home: PathBuf,
     /// The command that started this daemon waits for word on it; `None` if there is none.
     pub readiness: Option<Readiness>,
-    /// Whatever else the command line of `pando root` has (for a root that re-executes itself).
-    pub args: Vec<std::ffi::OsString>,
+    /// `--resume FD` for a root that has re-executed itself.
+    pub args: Vec<OsString>,
 }
 
 /// How `pando supervisor` begins; root starts it.
 #[derive(Debug)]
 pub struct SupervisorOptions {
     pub home: PathBuf,
-    pub args: Vec<std::ffi::OsString>,
+    pub args: Vec<OsString>,
 }
 
 /// How workers' lines are written to stdout by `pando run`.
@@ -41,32 +52,126 @@ pub struct ForegroundOptions {
 
 /// Runs root until it is told to end. Returns the exit code.
 pub fn root(options: RootOptions) -> anyhow::Result<u8> {
-    let problem = "root is not joined yet";
-    if let Some(readiness) = options.readiness {
-        readiness.failed(problem);
+    raise_open_files();
+    let mut args = options.args.iter();
+    let resume = args.any(|arg| arg == RESUME).then(|| args.next()).flatten();
+    let begin = match resume.and_then(|fd| fd.to_str()?.parse().ok()) {
+        Some(fd) => pando_root::Options::resume(fd),
+        None => {
+            let mut begin = root_options(&options.home, Mode::Daemon, &[]);
+            begin.ready_fd = options.readiness.map(Readiness::into_fd);
+            begin
+        }
+    };
+    ended(pando_root::run(begin), &options.home)
+}
+
+fn root_options(home: &Path, mode: Mode, flags: &[&str]) -> pando_root::Options {
+    let mut supervisor: Vec<OsString> = vec!["--home".into(), home.into(), "supervisor".into()];
+    supervisor.extend(flags.iter().map(OsString::from));
+    let mut begin = pando_root::Options::new(home.to_owned(), mode, supervisor);
+    let home = home.display().to_string();
+    let again = ["--home", &home, "root", RESUME, pando_root::FD_PLACE];
+    begin.resume_args = again.map(str::to_owned).to_vec();
+    begin
+}
+
+fn ended(ended: Ended, home: &Path) -> anyhow::Result<u8> {
+    match ended {
+        Ended::Shutdown { code } => Ok(u8::try_from(code & 0xff).unwrap_or(exit::FAILED)),
+        Ended::Locked { pid } => {
+            let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+            Err(ExpectedError::failed(
+                format!("{} is in use", home.display()),
+                format!("{holder} is the daemon of this home"),
+                "use that one, or another home with --home",
+            )
+            .into())
+        }
+        Ended::Failed(why) => Err(anyhow::anyhow!(why)),
     }
-    anyhow::bail!(
-        "{problem} (home {}, args {:?})",
-        options.home.display(),
-        options.args
-    )
 }
 
 /// Runs the supervisor until it is told to end. Returns the exit code.
 pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
-    let SupervisorOptions { home, args } = options;
-    anyhow::bail!(
-        "the supervisor is not joined yet (home {}, args {args:?})",
-        home.display()
-    )
+    let has = |flag: &str| options.args.iter().any(|arg| arg == flag);
+    let foreground = has(FOREGROUND);
+    let level = if foreground { Level::WARN } else { Level::INFO };
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .init();
+    let echo = foreground.then(|| {
+        if has(ECHO_JSON) { pando_logs::Echo::Json } else { pando_logs::Echo::Text }
+    });
+    let hub = hub::Options {
+        home: options.home,
+        echo,
+        foreground,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    match hub::run(hub) {
+        Ok(()) => Ok(exit::OK),
+        Err(error) => {
+            tracing::error!(%error, "the supervisor cannot go on");
+            Err(error.into())
+        }
+    }
 }
 
-/// Runs apps in the foreground. Returns the app's own exit code.
+/// Runs apps in the foreground: this process becomes root. Returns the app's own exit code.
+///
+/// As PID 1 of a container it uses the home itself, so that `pando ls` in the container finds it;
+/// else a home of its own beside other daemons'. What ran is not kept: the container's engine, or
+/// whoever gave the command, starts it again.
 pub fn run_foreground(options: ForegroundOptions) -> anyhow::Result<u8> {
-    let ForegroundOptions { home, specs, echo } = options;
-    let home = home.display();
-    anyhow::bail!(
-        "run is not joined yet (home {home}, {} apps, {echo:?})",
-        specs.len()
-    )
+    raise_open_files();
+    let alone = std::process::id() == 1;
+    let home = if alone {
+        options.home.clone()
+    } else {
+        options.home.join(format!("run-{}", std::process::id()))
+    };
+    crate::home::prepare(&home)?;
+    write_journal(&home, options.specs)?;
+    let flags: &[&str] = match options.echo {
+        Echo::Text => &[FOREGROUND],
+        Echo::Json => &[FOREGROUND, ECHO_JSON],
+    };
+    let code = ended(pando_root::run(root_options(&home, Mode::Foreground, flags)), &home);
+    let cleared = if alone {
+        std::fs::remove_file(home.join(crate::home::JOURNAL))
+    } else {
+        std::fs::remove_dir_all(&home)
+    };
+    if let Err(error) = cleared {
+        tracing::warn!(%error, home = %home.display(), "what `pando run` wrote is still there");
+    }
+    code
+}
+
+/// The supervisor begins with what the journal has: these apps and no others.
+fn write_journal(home: &Path, specs: Vec<AppSpec>) -> anyhow::Result<()> {
+    match std::fs::remove_file(home.join(crate::home::JOURNAL)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let (mut journal, _) = Journal::open(home)?;
+    for spec in specs {
+        let record =
+            pando_supervisor::core::AppRecord { spec: std::sync::Arc::new(spec), running: true };
+        journal.put(&record)?;
+    }
+    Ok(())
+}
+
+/// Descriptors are connections: as many as the hard limit allows, for us and every worker.
+fn raise_open_files() {
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }

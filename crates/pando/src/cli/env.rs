@@ -23,11 +23,11 @@ pub fn env(args: &EnvArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     if !ctx.reach(Daemon::ForKeptApps)? {
         return Err(ctx.nothing_runs());
     }
-    let env = match ctx.call(Request::Env {
+    let Answer::Env(env) = ctx.call(Request::Env {
         app: args.app.clone(),
-    })? {
-        Answer::Env(env) => env,
-        other => return Err(unexpected(&other)),
+    })?
+    else {
+        return Err(unexpected());
     };
     let color = ctx.out.layout.color;
     match (args.diff, ctx.json) {

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use jiff::Zoned;
-use pando_control::api::{Answer, Frame, LogQuery, LogStream, Request};
+use pando_control::api::{Frame, LogQuery, LogStream, Request};
 
 use super::values;
-use crate::context::{Context, Daemon, unexpected};
+use crate::context::{Context, Daemon};
 use crate::display::log_line::{LogFormat, to_json};
 use crate::display::time::Clock;
 use crate::error::{ExpectedError, exit};
@@ -54,7 +54,7 @@ pub fn logs(args: &LogsArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     let answer = ctx.call_raw(Request::Logs { query }, |out, frame| {
         if let Frame::Log(line) = frame {
             let text = if json {
-                to_json(&line)
+                to_json(line)
             } else {
                 format.show(&line)
             };
@@ -64,10 +64,8 @@ pub fn logs(args: &LogsArgs, ctx: &mut Context) -> anyhow::Result<u8> {
             }
         }
     });
-    match answer.map_err(ExpectedError::from)? {
-        Answer::End => Ok(exit::OK),
-        other => Err(unexpected(&other)),
-    }
+    answer.map_err(ExpectedError::from)?;
+    Ok(exit::OK)
 }
 
 fn query(args: &LogsArgs, now: &Zoned) -> Result<LogQuery, ExpectedError> {

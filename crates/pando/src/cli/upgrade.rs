@@ -37,7 +37,7 @@ pub fn upgrade(args: &UpgradeArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         },
     ) = (&before, &after)
     else {
-        return Err(unexpected(&after));
+        return Err(unexpected());
     };
     if ctx.json {
         ctx.out

@@ -1,10 +1,9 @@
 //! Log lines for reading and as JSON.
 
 use pando_control::api::{LogLine, LogStream};
-use serde_json::{Map, Value};
 
 use super::text::{self, Style};
-use super::time::{Clock, rfc3339};
+use super::time::Clock;
 
 /// One for each worker, in turn.
 const COLORS: [Style; 5] = [
@@ -56,28 +55,65 @@ fn worker_color(app: &str, worker: u32) -> Style {
     COLORS[index % COLORS.len()]
 }
 
-/// A JSON line (pino, winston, bunyan) as a person reads it; any other as it is.
-fn readable(line: &str, _color: bool) -> String {
-    line.to_owned()
+/// A JSON line (pino, winston) as a person reads it: level, message, `key=value`, and what has
+/// lines of its own (a stack) below. Any other line as it is, with its own colours.
+fn readable(line: &str, color: bool) -> String {
+    let Some(parsed) = pando_logs::json::readable(line) else {
+        return line.to_owned();
+    };
+    let level = format!("{:<5}", text::one_line(&parsed.level).to_uppercase());
+    let mut shown = level_style(&parsed.level).paint(&level, color);
+    let mut below = String::new();
+    if !parsed.message.is_empty() {
+        shown.push(' ');
+        shown.push_str(&text::one_line(&parsed.message));
+    }
+    for (key, value) in &parsed.rest {
+        let key = text::one_line(key);
+        if value.contains('\n') {
+            let lines = value
+                .lines()
+                .map(|line| format!("\n    {}", text::one_line(line)));
+            below.extend(std::iter::once(format!("\n  {key}:")).chain(lines));
+        } else {
+            let pair = format!(" {}={}", key, text::one_line(value));
+            shown.push_str(&Style::Dim.paint(&pair, color));
+        }
+    }
+    shown + &below
 }
 
-/// The line as one JSON object. A line that is one already keeps its fields, under ours.
-pub fn to_json(line: &LogLine) -> String {
-    let stream = match line.stream {
-        LogStream::Out => "out",
-        LogStream::Err => "err",
+fn level_style(level: &str) -> Style {
+    match level {
+        "fatal" | "error" => Style::Red,
+        "warn" | "warning" => Style::Yellow,
+        "info" | "notice" => Style::Green,
+        _ => Style::Dim,
+    }
+}
+
+/// The line as one JSON object: one that is an object already keeps its fields, with ours added.
+pub fn to_json(line: LogLine) -> String {
+    let LogLine {
+        app,
+        worker,
+        stream,
+        time_ms,
+        text,
+    } = line;
+    let stream = match stream {
+        LogStream::Out => pando_logs::Stream::Out,
+        LogStream::Err => pando_logs::Stream::Err,
     };
-    let mut object = match serde_json::from_str(&line.text) {
-        Ok(Value::Object(object)) => object,
-        Ok(_) | Err(_) => Map::from_iter([("msg".to_owned(), line.text.clone().into())]),
-    };
-    object
-        .entry("time")
-        .or_insert_with(|| rfc3339(line.time_ms).into());
-    object.insert("app".into(), line.app.clone().into());
-    object.insert("worker".into(), line.worker.into());
-    object.insert("stream".into(), stream.into());
-    Value::Object(object).to_string()
+    let text = text.into_bytes();
+    pando_logs::json::to_json(&pando_logs::Line {
+        app,
+        worker,
+        stream,
+        time_ms,
+        text,
+        continues: false,
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +156,43 @@ mod tests {
             format.show(&line(10, out, "x")),
             "04:03:44.123 api.10    | x"
         );
+    }
+
+    #[test]
+    fn json_lines_are_made_readable() {
+        let mut format = format(false);
+        let mut check = |text: &str, expect: &str| {
+            let shown = format.show(&line(0, LogStream::Out, text));
+            assert_eq!(shown, format!("04:03:44.123 api.0 | {expect}"));
+        };
+        check(
+            r#"{"level":30,"time":1,"pid":7,"msg":"up","port":3000}"#,
+            "INFO  up port=3000",
+        );
+        check(r#"{"level":"error","message":"no"}"#, "ERROR no");
+        check(
+            r#"{"level":50,"msg":"boom","stack":"Error: boom\n    at a.js:1"}"#,
+            "ERROR boom\n  stack:\n    Error: boom\n        at a.js:1",
+        );
+        check(r#"{"level":30,"msg":"a\u001b[2Jb\n"}"#, "INFO  a [2Jb ");
+        check("{not json", "{not json");
+    }
+
+    #[test]
+    fn json_output_is_one_object_a_line() {
+        for (text, key, expect) in [
+            ("plain", "message", "plain"),
+            (r#"{"level":30,"msg":"up"}"#, "msg", "up"),
+        ] {
+            let json = to_json(line(2, LogStream::Err, text));
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value[key], expect);
+            assert_eq!(
+                (value["app"].as_str(), value["worker"].as_u64()),
+                (Some("api"), Some(2))
+            );
+            assert_eq!(value["stream"], "err");
+        }
     }
 
     #[test]
