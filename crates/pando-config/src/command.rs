@@ -187,7 +187,17 @@ impl Surroundings<'_> {
         let files = names
             .iter()
             .filter(|n| self.fs.is_file(&dir.join(n.as_str())));
-        let near = did_you_mean(name, files.map(String::as_str))?;
+        let files: Vec<&str> = files.map(String::as_str).collect();
+        // `servr` for `server.js`: a name typed without its extension is compared without.
+        let stem = |file: &'_ str| file.split('.').next().unwrap_or(file).to_owned();
+        let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+        let near = did_you_mean(name, files.iter().copied()).or_else(|| {
+            let near = did_you_mean(name, stems.iter().map(String::as_str))?;
+            files
+                .iter()
+                .copied()
+                .find(|file| stem(file) == near && !near.is_empty())
+        })?;
         Some(show(&dir.join(near)))
     }
 

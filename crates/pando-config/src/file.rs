@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use crate::app::{self, Context};
 use crate::checks;
 use crate::fs::{FileSystem, RealFs};
-use crate::problem::{Place, Problem, Refusal, Report, Severity, did_you_mean};
+use crate::problem::{Place, Problem, Refusal, Report, did_you_mean};
 use crate::source::Source;
 use crate::table::Table;
 
@@ -39,47 +39,30 @@ pub fn load(
 ) -> Result<(File, Vec<Problem>), Vec<Problem>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let path: PathBuf = path.components().collect();
-    let text = read(&path).map_err(|problem| vec![problem])?;
+    let text = read(&path).map_err(|refusal| vec![Problem::of_file(&path, refusal)])?;
     parse(&text, &path, base_env, &RealFs)
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    let refused = |refusal: Refusal| Problem {
-        file: Some(path.to_path_buf()),
-        line: 0,
-        column: 0,
-        what: refusal.what,
-        why: refusal.why,
-        fix: refusal.fix,
-        severity: Severity::Error,
-        excerpt: None,
-    };
+fn read(path: &Path) -> Result<String, Refusal> {
     let bytes = RealFs.read(path, MAX_FILE_BYTES + 1).map_err(|error| {
-        let fix = match error.kind() {
-            std::io::ErrorKind::NotFound => "write one with `pando init`, or name it with -c",
-            _ => "check the path and its permissions",
+        let absent = error.kind() == std::io::ErrorKind::NotFound;
+        let fix = if absent {
+            "write one with `pando init`, or check the path"
+        } else {
+            "check the path and its permissions"
         };
-        refused(Refusal::new(
-            "cannot read this file",
-            error.to_string(),
-            fix,
-        ))
+        Refusal::new("cannot read this file", error.to_string(), fix)
     })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        let why = "a pando.toml is not that large";
-        return Err(refused(Refusal::new(
-            "the file is larger than 1 MiB",
-            why,
-            "check the path",
-        )));
+        return Err(too_large());
     }
-    String::from_utf8(bytes).map_err(|_| {
-        refused(Refusal::new(
-            "the file is not UTF-8 text",
-            "TOML is",
-            "save it as UTF-8",
-        ))
-    })
+    let not_text = |_| Refusal::new("the file is not UTF-8 text", "TOML is", "save it as UTF-8");
+    String::from_utf8(bytes).map_err(not_text)
+}
+
+fn too_large() -> Refusal {
+    let why = "a pando.toml is not that large";
+    Refusal::new("the file is larger than 1 MiB", why, "check the path")
 }
 
 /// As [`load`], of a text. `path` is absolute: relative paths in the text start at its directory.
@@ -93,15 +76,11 @@ pub fn parse(
     let source = Source::new(path, text);
     let mut report = Report::new(Some(&source));
     if text.len() as u64 > MAX_FILE_BYTES {
-        let why = "a pando.toml is not that large";
-        let refusal = Refusal::new("the file is larger than 1 MiB", why, "check the path");
-        report.error(&Place::Span(0..0), refusal);
+        report.error(&Place::Span(0..0), too_large());
         return Err(report.into_problems());
     }
     let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        syntax(error, text, &mut report);
-    }
+    syntax(&errors, &source, &mut report);
     let context = Context {
         dir: path.parent().unwrap_or(Path::new("/")),
         base_env,
@@ -124,21 +103,34 @@ fn finish(path: &Path, apps: Vec<AppSpec>, report: Report<'_>) -> Loaded {
     ))
 }
 
-fn syntax(error: &toml::de::Error, text: &str, report: &mut Report) {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let message = error.message();
-    let (why, fix) = if message.contains("duplicate key") {
-        (
-            "a key, and the name of an app, can be given once",
+fn syntax(errors: &[toml::de::Error], source: &Source<'_>, report: &mut Report) {
+    // The header that came twice, whose keys then do too: one problem, not one for each key.
+    let mut twice: Option<usize> = None;
+    for error in errors {
+        let end = source.text.len();
+        let span = error.span().unwrap_or(end..end);
+        if error.message() != "duplicate key" {
+            let why = "this is not TOML";
+            let fix = "strings need quotes, a table's name stands in [brackets]";
+            report.syntax(span, Refusal::new(error.message(), why, fix));
+            continue;
+        }
+        let (line, _) = source.position(span.start);
+        let is_header = |line: usize| source.line(line).trim_start().starts_with('[');
+        if is_header(line) {
+            twice = Some(line);
+        } else if twice.is_some_and(|header| !(header + 1..=line).any(is_header)) {
+            continue;
+        }
+        let key = source.text.get(span.clone()).unwrap_or_default();
+        let why = "a key, and the name of an app, can be given once";
+        let refusal = Refusal::new(
+            format!("`{key}` is given twice"),
+            why,
             "remove one of the two",
-        )
-    } else {
-        (
-            "this is not TOML",
-            "strings need quotes, a table's name stands in [brackets]",
-        )
-    };
-    report.syntax(span, Refusal::new(message, why, fix));
+        );
+        report.syntax(span, refusal);
+    }
 }
 
 fn read_apps(

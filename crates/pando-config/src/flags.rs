@@ -268,7 +268,7 @@ fn stopping(flags: &StartFlags, spec: &mut AppSpec, report: &mut Report) {
             if zero_is_fine {
                 Ok(ms)
             } else {
-                lifecycle::positive("it", ms)
+                lifecycle::positive(ms)
             }
         };
         let result = units::duration_ms(text).and_then(checked);

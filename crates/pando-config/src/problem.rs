@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::source::Source;
 
@@ -52,6 +52,22 @@ pub struct Excerpt {
 }
 
 impl Problem {
+    /// An error that concerns all of a file, not a place in it.
+    pub(crate) fn of_file(path: &Path, refusal: Refusal) -> Self {
+        let Refusal { what, why, fix } = refusal;
+        let file = Some(path.to_path_buf());
+        Self {
+            file,
+            line: 0,
+            column: 0,
+            what,
+            why,
+            fix,
+            severity: Severity::Error,
+            excerpt: None,
+        }
+    }
+
     /// `pando.toml:12:9`, `pando.toml`, or nothing.
     pub fn place(&self) -> String {
         match (&self.file, self.line) {
@@ -235,10 +251,13 @@ impl<'a> Report<'a> {
         self.errors > 0
     }
 
-    /// All problems in the order of their places, errors and warnings together.
+    /// All problems in the order of their places, those of the file itself before those of env
+    /// files, errors and warnings together.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems;
-        problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        let main = self.source.map(|source| source.path);
+        let rank = |p: &Problem| (p.file.as_deref() != main, p.file.clone(), p.line, p.column);
+        problems.sort_by_cached_key(rank);
         problems.dedup();
         problems
     }

@@ -203,6 +203,13 @@ fn restart(value: &Value<'_>, title: &str, restart: &mut Restart, report: &mut R
 }
 
 /// A duration of a flag, not zero.
-pub(crate) fn positive(key: &str, ms: u64) -> Result<u64, Refusal> {
-    if ms == 0 { Err(zero(key)) } else { Ok(ms) }
+pub(crate) fn positive(ms: u64) -> Result<u64, Refusal> {
+    if ms == 0 {
+        Err(Refusal {
+            what: "it is zero".to_owned(),
+            ..zero("")
+        })
+    } else {
+        Ok(ms)
+    }
 }
