@@ -8,7 +8,7 @@
 //! Commands that race take turns at `start.lock`: the second finds the first one's daemon.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};

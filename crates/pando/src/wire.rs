@@ -104,7 +104,11 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
         .with_writer(std::io::stderr)
         .init();
     let echo = foreground.then(|| {
-        if has(ECHO_JSON) { pando_logs::Echo::Json } else { pando_logs::Echo::Text }
+        if has(ECHO_JSON) {
+            pando_logs::Echo::Json
+        } else {
+            pando_logs::Echo::Text
+        }
     });
     let hub = hub::Options {
         home: options.home,
@@ -140,7 +144,10 @@ pub fn run_foreground(options: ForegroundOptions) -> anyhow::Result<u8> {
         Echo::Text => &[FOREGROUND],
         Echo::Json => &[FOREGROUND, ECHO_JSON],
     };
-    let code = ended(pando_root::run(root_options(&home, Mode::Foreground, flags)), &home);
+    let code = ended(
+        pando_root::run(root_options(&home, Mode::Foreground, flags)),
+        &home,
+    );
     let cleared = if alone {
         std::fs::remove_file(home.join(crate::home::JOURNAL))
     } else {
@@ -160,8 +167,10 @@ fn write_journal(home: &Path, specs: Vec<AppSpec>) -> anyhow::Result<()> {
     }
     let (mut journal, _) = Journal::open(home)?;
     for spec in specs {
-        let record =
-            pando_supervisor::core::AppRecord { spec: std::sync::Arc::new(spec), running: true };
+        let record = pando_supervisor::core::AppRecord {
+            spec: std::sync::Arc::new(spec),
+            running: true,
+        };
         journal.put(&record)?;
     }
     Ok(())
@@ -170,7 +179,10 @@ fn write_journal(home: &Path, specs: Vec<AppSpec>) -> anyhow::Result<()> {
 /// Descriptors are connections: as many as the hard limit allows, for us and every worker.
 fn raise_open_files() {
     let now = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
