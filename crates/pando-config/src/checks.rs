@@ -147,7 +147,8 @@ pub(crate) fn health_target(text: &str) -> Result<String, Refusal> {
 }
 
 /// Settings of one app against each other. `PORT` in the environment of an app that listens by
-/// itself becomes its `port`, so that several instances count up from it.
+/// itself becomes its `port`, so that several instances count up from it; in cluster mode `port` becomes
+/// PORT, which the app may read.
 pub(crate) fn app(spec: &mut AppSpec, places: &Places, fs: &dyn FileSystem, report: &mut Report) {
     mode(spec, places, report);
     messages(spec, places, report);
@@ -248,6 +249,10 @@ fn port(spec: &mut AppSpec, places: &Places, report: &mut Report) {
             );
         }
         (None, Some(port)) if port > 0 && !spec.is_cluster() => spec.port = Some(port),
+        // The supervisor counts ports up in fork mode only; in cluster mode all share this one.
+        (Some(port), None) if spec.is_cluster() => {
+            spec.env.insert("PORT".to_owned(), port.to_string());
+        }
         (Some(_) | None, _) => {}
     }
     if spec.port.is_some() && last_port(spec).is_none() {

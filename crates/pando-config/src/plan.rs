@@ -141,6 +141,7 @@ fn in_order(specs: &[AppSpec]) -> Vec<&AppSpec> {
 }
 
 fn change(running: &AppSpec, wanted: &AppSpec) -> Vec<Step> {
+    let wanted = &with_given_port(running, wanted);
     let name = wanted.name.clone();
     let scale = (running.instances != wanted.instances).then(|| Step::Scale {
         name: name.clone(),
@@ -182,6 +183,16 @@ fn change(running: &AppSpec, wanted: &AppSpec) -> Vec<Step> {
             }]
         }
     }
+}
+
+/// In fork mode the supervisor gives a port to an app that names none: that is no difference, and
+/// the app keeps it.
+fn with_given_port(running: &AppSpec, wanted: &AppSpec) -> AppSpec {
+    let mut wanted = wanted.clone();
+    if wanted.port.is_none() && !wanted.is_cluster() && !running.is_cluster() {
+        wanted.port = running.port;
+    }
+    wanted
 }
 
 fn instances_change(running: &AppSpec, wanted: &AppSpec) -> Change {

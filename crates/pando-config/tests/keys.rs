@@ -200,7 +200,8 @@ fn environments() {
     let spec = &whole("[app.a]\ncommand = \"x\"\nenv = { PORT = 4000 }")[0];
     assert_eq!(spec.port, Some(4000));
     assert_eq!(app("env = { PORT = 4000 }").port, None);
-    assert_eq!(app("port = 3000").port, Some(3000));
+    let spec = app("port = 3000");
+    assert_eq!((spec.port, spec.env["PORT"].as_str()), (Some(3000), "3000"));
 }
 
 #[test]

@@ -119,7 +119,9 @@ fn environment(from: &AppSpec, to: &AppSpec, found: &mut Differences) {
     let keys: BTreeSet<&String> = from.env.keys().chain(to.env.keys()).collect();
     for key in keys {
         let (old, new) = (from.env.get(key), to.env.get(key));
-        if old == new {
+        // In cluster mode PORT says again what `port` says.
+        let told = key == "PORT" && from.port != to.port;
+        if old == new || told {
             continue;
         }
         let secret = [old, new]

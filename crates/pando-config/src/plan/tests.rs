@@ -379,3 +379,31 @@ fn dependencies_come_first() {
         3
     );
 }
+
+#[test]
+fn a_port_that_the_supervisor_gave_is_kept() {
+    check(
+        &python(Some(41_000), 2),
+        |s| s.port = None,
+        &["unchanged a"],
+    );
+    let mut to = python(None, 2);
+    to.agent = false;
+    let steps = plan(&[python(Some(41_000), 2)], &[to], &[]);
+    let Step::Reload { spec, .. } = &steps[0] else {
+        panic!("{steps:?}")
+    };
+    assert_eq!(spec.port, Some(41_000));
+}
+
+#[test]
+fn a_cluster_port_is_told_once() {
+    let mut from = node();
+    from.port = Some(3000);
+    from.env.insert("PORT".into(), "3000".into());
+    let edit = |s: &mut AppSpec| {
+        s.port = Some(4000);
+        s.env.insert("PORT".into(), "4000".into());
+    };
+    check(&from, edit, &["reload port: 3000 -> 4000"]);
+}
