@@ -54,6 +54,8 @@ const server = http.createServer((request, response) => {
   response.end(route(url.searchParams));
 });
 
+if (process.env.KEEP_ALIVE_MS) server.keepAliveTimeout = Number(process.env.KEEP_ALIVE_MS);
+
 setTimeout(() => {
   server.listen(port, () => console.log(`listening after ${Date.now() - started} ms`));
 }, Number(process.env.BOOT_MS || 0));
