@@ -154,7 +154,7 @@ impl Context {
     /// Waits without holding up what the runtime drives.
     pub fn sleep(&mut self, time: std::time::Duration) {
         match &self.runtime {
-            Some(runtime) => runtime.block_on(tokio::time::sleep(time)),
+            Some(runtime) => runtime.block_on(async { tokio::time::sleep(time).await }),
             None => std::thread::sleep(time),
         }
     }

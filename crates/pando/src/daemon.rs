@@ -248,6 +248,8 @@ impl Readiness {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn word(says: &str, timeout_ms: u64, keep_open: bool) -> Word {

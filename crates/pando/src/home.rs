@@ -1,7 +1,8 @@
 //! `$PANDO_HOME` and what is in it.
 
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::ExpectedError;
@@ -71,7 +72,10 @@ pub fn was_killed(home: &Path) -> bool {
 pub fn set_killed(home: &Path, killed: bool) -> io::Result<()> {
     let path = home.join(KILLED);
     if killed {
-        return std::fs::write(path, "pando kill; `pando resurrect` brings the apps back\n");
+        let text = b"pando kill; `pando resurrect` brings the apps back\n";
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(true).mode(0o600);
+        return options.open(path)?.write_all(text);
     }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),

@@ -14,7 +14,7 @@ pub struct AppFlags {
     pub target: Option<String>,
     /// The app's own arguments; those that begin with `-` after `--`
     pub args: Vec<String>,
-    /// [default: from the script, the package or the directory]
+    /// Its name [default: from the script, the package or the directory]
     #[arg(short, long, help_heading = APP)]
     pub name: Option<String>,
     /// Workers: a number, `max` or 0 (all cores), -1 (all but one)
