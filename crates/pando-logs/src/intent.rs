@@ -6,20 +6,22 @@
 //!
 //! ```text
 //!           state                successor finds it and …
-//! begin  -> Writing              cuts the file back to the offset before; the pipe is untouched
-//! (write to the file)
+//! begin  -> Writing              keeps the whole lines that are in the file after the offset
+//! (write to the file)            before, cuts off a torn one, and takes as much out of the pipe
 //! consume-> Consuming            the file is whole: takes the rest of the bytes out of the pipe.
 //! (splice pipe -> memfd)         How many are out already is the memfd's size less the header,
 //! (done) -> Idle                 since splice moves what it takes into the memfd.
 //! ```
-//! The rest can only be taken once the embedder has handed the pipe in again; until then it is an
+//! Lines are never taken back out of the file: a follower may have read them.
+//!
+//! What is still in a pipe can only be taken once the embedder has handed the pipe in again; until then it is an
 //! *owed* entry of the header.
 //!
 //! Should the kernel have no memory for the splice, the bytes are read to nothing in state Idle:
 //! a kill in that moment repeats one batch.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -31,6 +33,7 @@ use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
 use crate::label::SourceId;
+use crate::line::{MAX_FORMATTED_BYTES, MAX_LINE_BYTES, whole_lines};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PANDOLG1");
 const HEADER_BYTES: u64 = 4096;
@@ -38,6 +41,8 @@ const HEADER_BYTES: u64 = 4096;
 const MAX_OWED: usize = 16;
 const WORDS: usize = 9 + 2 * MAX_OWED;
 const MAX_PATH_BYTES: usize = HEADER_BYTES as usize - WORDS * 8;
+/// No batch is longer.
+const MAX_BATCH_BYTES: u64 = 2 * (MAX_FORMATTED_BYTES + MAX_LINE_BYTES) as u64;
 const DISCARD_BYTES: usize = 64 * 1024;
 
 const IDLE: u64 = 0;
@@ -227,7 +232,12 @@ fn read_record(memory: &OwnedFd) -> Option<Record> {
 fn recover(memory: &OwnedFd, record: Record) -> io::Result<Vec<(u64, u64)>> {
     let mut owed = record.owed;
     match record.state {
-        WRITING => cut_back(&record.place)?,
+        WRITING => {
+            let written = keep_whole_lines(&record.place)?.min(record.bytes);
+            if written > 0 {
+                owed.push((record.source, written));
+            }
+        }
         CONSUMING => {
             let size = u64::try_from(rustix::fs::fstat(memory)?.st_size).unwrap_or(0);
             let left = record
@@ -245,22 +255,29 @@ fn recover(memory: &OwnedFd, record: Record) -> io::Result<Vec<(u64, u64)>> {
     Ok(owed)
 }
 
-fn cut_back(place: &Place) -> io::Result<()> {
+/// Cuts off a torn line; how many raw bytes the lines after `place` were made of.
+fn keep_whole_lines(place: &Place) -> io::Result<u64> {
     let file = match open_existing(&place.path) {
         Ok(file) => file,
-        // Removed since: nothing of it is left to be repeated.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Removed since, with all that was written: it is written again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
     let meta = file.metadata()?;
-    if (meta.dev(), meta.ino()) == (place.dev, place.ino) && meta.len() > place.offset {
-        file.set_len(place.offset)?;
+    if (meta.dev(), meta.ino()) != (place.dev, place.ino) || meta.len() <= place.offset {
+        return Ok(0);
     }
-    Ok(())
+    let mut written = Vec::new();
+    let mut reader = &file;
+    reader.seek(SeekFrom::Start(place.offset))?;
+    reader.take(MAX_BATCH_BYTES).read_to_end(&mut written)?;
+    let (kept, raw) = whole_lines(&written);
+    file.set_len(place.offset + kept as u64)?;
+    Ok(raw as u64)
 }
 
 fn open_existing(path: &Path) -> io::Result<File> {
-    File::options().write(true).open(path)
+    File::options().read(true).write(true).open(path)
 }
 
 fn splice_to(
@@ -337,10 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn a_write_under_way_is_cut_back() {
+    fn of_a_write_under_way_the_whole_lines_are_kept() {
+        let at = "2026-11-21T03:44:00.123Z 0 out";
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        std::fs::write(&path, b"before\nhalf a ba").unwrap();
+        std::fs::write(&path, format!("before\n{at} one\n{at}+ two\n{at} thr")).unwrap();
         let meta = std::fs::metadata(&path).unwrap();
         let place = Place {
             path: path.clone(),
@@ -350,8 +368,12 @@ mod tests {
         };
         let mut intents = Intents::open(None).unwrap();
         intents.begin(SourceId(1), 100, &place).unwrap();
-        again(&intents);
-        assert_eq!(std::fs::read(&path).unwrap(), b"before\n");
+
+        let (read, _write) = pipe_with(b"one\ntwo three\n");
+        again(&intents).settle(SourceId(1), read.as_fd()).unwrap();
+        let kept = format!("before\n{at} one\n{at}+ two\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
+        assert_eq!(available(&read), " three\n".len());
 
         intents
             .begin(
@@ -364,12 +386,13 @@ mod tests {
                 },
             )
             .unwrap();
-        again(&intents);
+        again(&intents).settle(SourceId(1), read.as_fd()).unwrap();
         assert_eq!(
-            std::fs::read(&path).unwrap(),
-            b"before\n",
+            std::fs::read_to_string(&path).unwrap(),
+            kept,
             "another file of that name"
         );
+        assert_eq!(available(&read), " three\n".len());
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Taken {
     pub bytes: usize,
     /// Lines and pieces.
     pub lines: u64,
+    /// The output was large enough before the end: there may be whole lines left.
+    pub is_cut: bool,
 }
 
 /// The texts before each line of a batch: `2026-11-21T03:44:00.123Z 0 out ` and the piece's.
@@ -81,6 +83,7 @@ pub fn format(raw: &[u8], rest: Rest, prefix: &Prefix, out: &mut Vec<u8>) -> Tak
             push_piece(&line[..MAX_LINE_BYTES], prefix, out, &mut taken);
             line = &line[MAX_LINE_BYTES..];
             if out.len() >= MAX_FORMATTED_BYTES {
+                taken.is_cut = true;
                 return taken;
             }
         }
@@ -89,6 +92,7 @@ pub fn format(raw: &[u8], rest: Rest, prefix: &Prefix, out: &mut Vec<u8>) -> Tak
         taken.bytes = newline + 1;
         taken.lines += 1;
         if out.len() >= MAX_FORMATTED_BYTES {
+            taken.is_cut = true;
             return taken;
         }
     }
@@ -100,6 +104,7 @@ fn format_rest(raw: &[u8], rest: Rest, prefix: &Prefix, out: &mut Vec<u8>, taken
     while raw.len() - taken.bytes > MAX_LINE_BYTES {
         push_piece(&raw[taken.bytes..][..MAX_LINE_BYTES], prefix, out, taken);
         if out.len() >= MAX_FORMATTED_BYTES {
+            taken.is_cut = true;
             return;
         }
     }
@@ -165,6 +170,20 @@ fn parse_head(bytes: &[u8]) -> Option<Head<'_>> {
     Some((time_ms, worker, stream, continues, &text[1..]))
 }
 
+/// The whole lines at the beginning of what [`format`] gave, perhaps cut short: their bytes here
+/// and the raw bytes they were made of. (A last line that had no newline counts one more.)
+pub fn whole_lines(formatted: &[u8]) -> (usize, usize) {
+    let (mut end, mut raw) = (0, 0);
+    for newline in memchr_iter(b'\n', formatted) {
+        let Some((_, _, _, continues, text)) = parse_head(&formatted[end..newline]) else {
+            break;
+        };
+        raw += text.len() + usize::from(!continues);
+        end = newline + 1;
+    }
+    (end, raw)
+}
+
 /// The time of a file's line alone.
 pub fn parse_time(bytes: &[u8]) -> Option<i64> {
     if bytes.get(STAMP_BYTES) != Some(&b' ') {
@@ -195,4 +214,97 @@ pub fn join(lines: Vec<Line>) -> Vec<Line> {
     }
     whole.append(&mut open);
     whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label() -> Label {
+        Label {
+            app: "a".into(),
+            worker: 12,
+            stream: Stream::Err,
+        }
+    }
+
+    fn formatted(raw: &[u8], rest: Rest) -> (Taken, Vec<u8>) {
+        let mut out = Vec::new();
+        let taken = format(
+            raw,
+            rest,
+            &Prefix::new(&label(), 1_795_232_640_123),
+            &mut out,
+        );
+        (taken, out)
+    }
+
+    #[test]
+    fn the_rest_is_held_or_written() {
+        let check = |rest, bytes, expect: &str| {
+            let (taken, out) = formatted(b"one\nrest", rest);
+            assert_eq!(
+                (taken.bytes, String::from_utf8(out).unwrap().as_str()),
+                (bytes, expect)
+            );
+        };
+        let at = "2026-11-21T03:44:00.123Z 12 err";
+        check(Rest::HoldUnder(5), 4, &format!("{at} one\n"));
+        check(Rest::HoldUnder(4), 8, &format!("{at} one\n{at}+ rest\n"));
+        check(Rest::Piece, 8, &format!("{at} one\n{at}+ rest\n"));
+        check(Rest::Last, 8, &format!("{at} one\n{at} rest\n"));
+    }
+
+    #[test]
+    fn a_large_batch_is_cut_and_says_so() {
+        let raw = b"x\n".repeat(50_000);
+        let (taken, out) = formatted(&raw, Rest::HoldUnder(9));
+        assert!(taken.is_cut && taken.bytes < raw.len() && out.ends_with(b"x\n"));
+        assert!(!formatted(&raw[..1_000], Rest::HoldUnder(9)).0.is_cut);
+    }
+
+    #[test]
+    fn a_line_reads_back_and_a_foreign_one_is_kept() {
+        let line = parse("a", b"2026-11-21T03:44:00.123Z 12 err+ \xff text ", 0);
+        assert_eq!(
+            (line.worker, line.stream, line.continues),
+            (12, Stream::Err, true)
+        );
+        assert_eq!(
+            (line.time_ms, line.text.as_slice()),
+            (1_795_232_640_123, &b"\xff text "[..])
+        );
+        for foreign in [
+            "",
+            "x",
+            "2026-11-21T03:44:00.123Z",
+            "2026-11-21T03:44:00.123Z 1 out",
+        ] {
+            let line = parse("a", foreign.as_bytes(), 7);
+            assert_eq!(
+                (line.time_ms, line.text.as_slice()),
+                (7, foreign.as_bytes()),
+                "{foreign}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_batch_tells_how_much_of_the_raw_is_in_it() {
+        let raw = [
+            b"one\n\nthree\n".as_slice(),
+            &[b'x'; MAX_LINE_BYTES + 9],
+            b"\nlast",
+        ]
+        .concat();
+        let (_, out) = formatted(&raw, Rest::Piece);
+        assert_eq!(whole_lines(&out), (out.len(), raw.len()));
+        for cut in [0, 1, 34, 35, 36, 40, 70, 100, 110, 1_000, out.len() - 1] {
+            let (kept, taken) = whole_lines(&out[..cut]);
+            let (again, mut rest) = formatted(&raw[taken..], Rest::Piece);
+            assert_eq!(again.bytes, raw.len() - taken);
+            rest.splice(..0, out[..kept].iter().copied());
+            assert!(rest == out, "cut at {cut}");
+        }
+    }
 }

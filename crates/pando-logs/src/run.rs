@@ -426,7 +426,8 @@ impl Runner {
             echo.write(&source.label.app, &self.output);
         }
         self.shared.recent().push(id, &self.input[..taken.bytes]);
-        let held = seen - taken.bytes;
+        // Of a batch that was cut the rest is no partial line.
+        let held = if taken.is_cut { 0 } else { seen - taken.bytes };
         source.took(taken.bytes, held, now);
         source.ready = source.ended || source.is_finishing() || available(&source.pipe) > held;
         let busy = seen >= source.capacity / 2;

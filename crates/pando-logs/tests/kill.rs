@@ -1,4 +1,5 @@
-//! `kill -9` of the pump's process at random moments: every line is in the files exactly once.
+//! `kill -9` of the pump's process at random moments: every line is in the files exactly once, and
+//! a follower reads each exactly once.
 //!
 //! The pump runs in this same test binary, started again with an environment variable. It opens
 //! the pipes and the intents' memory by their numbers in its parent's /proc entry, where root
@@ -17,10 +18,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use pando_logs::{Pump, PumpOptions, SourceId, Stream};
-use support::{all, files, label};
+use pando_logs::{Cursor, Line, Pump, PumpOptions, SourceId, Stream};
+use support::{all, cursor, files, label};
 
 const SOURCES: usize = 3;
 
@@ -94,7 +96,7 @@ fn every_line_exactly_once_over_fifty_kills() {
 /// Most kills find the pump in the midst of a large batch.
 #[test]
 fn every_line_exactly_once_over_kills_in_a_flood() {
-    kill_at_random(30, 100, 3_000, Duration::ZERO);
+    kill_at_random(40, 100, 3_000, Duration::ZERO);
 }
 
 fn kill_at_random(kills: u32, burst: u64, padding: usize, pause: Duration) {
@@ -126,6 +128,8 @@ fn kill_at_random(kills: u32, burst: u64, padding: usize, pause: Duration) {
         })
         .collect();
 
+    let followed = Arc::new(AtomicBool::new(false));
+    let follower = follow(cursor("a", dir.path()), followed.clone());
     let mut seed = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
@@ -152,7 +156,11 @@ fn kill_at_random(kills: u32, burst: u64, padding: usize, pause: Duration) {
     wait_for_line(&mut stdout, "stopped");
     child.wait().unwrap();
     println!("{kills} kills");
-    check(dir.path(), &counts);
+    followed.store(true, Ordering::Release);
+    println!("follower:");
+    check(follower.join().unwrap(), &counts);
+    println!("files:");
+    check(in_files(dir.path()), &counts);
 }
 
 fn write_numbers(
@@ -186,19 +194,49 @@ fn write_numbers(
     number
 }
 
-fn check(dir: &std::path::Path, counts: &[u64]) {
-    let mut seen: Vec<Vec<u32>> = counts.iter().map(|n| vec![0; *n as usize]).collect();
-    let mut lines = 0;
-    // File by file: the tail's bound is lower than what was written.
+/// Reads until `end` is set and there is no more.
+fn follow(mut cursor: Cursor, end: Arc<AtomicBool>) -> JoinHandle<Vec<Numbered>> {
+    std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        loop {
+            let last = end.load(Ordering::Acquire);
+            let fresh = cursor.read(1 << 20).unwrap();
+            lines.extend(fresh.iter().map(number));
+            if last && fresh.is_empty() && !cursor.is_behind() {
+                return lines;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    })
+}
+
+/// Whose and which.
+type Numbered = (usize, usize);
+
+fn number(line: &Line) -> Numbered {
+    let text = String::from_utf8_lossy(&line.text);
+    let number = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+    (
+        line.worker as usize,
+        number.unwrap_or_else(|| panic!("a torn line: {text:?}")),
+    )
+}
+
+/// File by file: the tail's bound is lower than what was written.
+fn in_files(dir: &std::path::Path) -> Vec<Numbered> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let one = tempfile::tempdir().unwrap();
         std::fs::copy(entry.unwrap().path(), one.path().join("a.log")).unwrap();
-        for line in all("a", one.path()) {
-            let text = String::from_utf8(line.text).unwrap();
-            let number: usize = text.split(' ').nth(1).expect(&text).parse().expect(&text);
-            seen[line.worker as usize][number] += 1;
-            lines += 1;
-        }
+        found.extend(all("a", one.path()).iter().map(number));
+    }
+    found
+}
+
+fn check(found: Vec<Numbered>, counts: &[u64]) {
+    let mut seen: Vec<Vec<u32>> = counts.iter().map(|n| vec![0; *n as usize]).collect();
+    for &(worker, number) in &found {
+        seen[worker][number] += 1;
     }
     let (mut lost, mut repeated) = (0, 0);
     for count in seen.iter().flatten() {
@@ -208,6 +246,7 @@ fn check(dir: &std::path::Path, counts: &[u64]) {
             _ => repeated += 1,
         }
     }
+    let lines = found.len();
     println!("{lines} lines, {lost} lost, {repeated} repeated");
     assert_eq!(
         (lost, repeated),

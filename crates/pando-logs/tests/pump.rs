@@ -65,6 +65,34 @@ fn finish_does_not_wait_for_a_grandchild_that_holds_the_pipe() {
 }
 
 #[test]
+fn a_full_pipe_is_read_to_its_end_without_another_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&write, 1 << 20).unwrap();
+    let lines = 400_000 / 2;
+    std::fs::File::from(write.try_clone().unwrap())
+        .write_all(&b"x\n".repeat(lines))
+        .unwrap();
+    let (pump, _) = start(dir.path());
+    pump.attach(
+        SourceId(1),
+        support::label("a", 0, pando_logs::Stream::Out),
+        read,
+    );
+    let began = std::time::Instant::now();
+    let path = dir.path().join("a.log");
+    let whole = (lines * "2026-11-21T03:44:00.123Z 0 out x\n".len()) as u64;
+    wait_for("all lines", || {
+        std::fs::metadata(&path).is_ok_and(|meta| meta.len() == whole)
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "not by the timer of partial lines"
+    );
+    drop(write);
+}
+
+#[test]
 fn a_partial_line_does_not_spin() {
     let dir = tempfile::tempdir().unwrap();
     let (pump, _) = start(dir.path());
