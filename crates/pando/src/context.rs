@@ -1,6 +1,7 @@
 //! What every command has at hand: the home, the output, and the daemon when it needs one.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use app_spec::AppSpec;
 use pando_control::api::{Answer, AppView, Frame, Request, Select};
@@ -12,6 +13,11 @@ use crate::display::output::Output;
 use crate::display::progress::ProgressLine;
 use crate::error::ExpectedError;
 use crate::home;
+
+/// How long a socket that refuses is tried by a command that starts no daemon. Root holds the
+/// listener through every restart of the supervisor: refused means that there is no daemon, or that
+/// another command starts one this moment.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a command does where no daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,7 @@ impl Context {
             if start {
                 return daemon::connect_or_start(&self.home).await.map(Some);
             }
-            match Client::connect(&self.home).await {
+            match Client::connect_within(&self.home, PATIENCE).await {
                 Ok(client) => Ok(Some(client)),
                 Err(ConnectError::NoDaemon { .. }) => Ok(None),
                 Err(error) => Err(ExpectedError::from(error).into()),
@@ -152,7 +158,7 @@ impl Context {
     }
 
     /// Waits without holding up what the runtime drives.
-    pub fn sleep(&mut self, time: std::time::Duration) {
+    pub fn sleep(&mut self, time: Duration) {
         match &self.runtime {
             Some(runtime) => runtime.block_on(async { tokio::time::sleep(time).await }),
             None => std::thread::sleep(time),
@@ -164,7 +170,7 @@ impl Context {
         let Some(runtime) = &self.runtime else {
             return Ok(false);
         };
-        let tried = Client::connect_within(&self.home, std::time::Duration::ZERO);
+        let tried = Client::connect_within(&self.home, Duration::ZERO);
         match runtime.block_on(tried) {
             Ok(_) => Ok(true),
             Err(ConnectError::NoDaemon { .. }) => Ok(false),

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use pando_control::CallError;
-use pando_control::api::Request;
+use pando_control::api::{Frame, Request};
 
 use crate::context::{Context, Daemon};
+use crate::display::progress::ProgressLine;
 use crate::error::{ExpectedError, exit};
 use crate::home;
 
@@ -17,7 +18,14 @@ pub fn kill(ctx: &mut Context) -> anyhow::Result<u8> {
     if !ctx.reach(Daemon::Never)? {
         return told(ctx, false, "No Pando daemon runs");
     }
-    match ctx.call_raw(Request::Kill, |_, _| {}) {
+    let mut progress = ProgressLine::new(ctx.json);
+    let answer = ctx.call_raw(Request::Kill, |_, frame| {
+        if let Frame::Progress(p) = frame {
+            progress.show(&p);
+        }
+    });
+    progress.clear();
+    match answer {
         // A daemon that ends may be gone before its answer is.
         Ok(_) | Err(CallError::Broken) => {}
         Err(error) => return Err(ExpectedError::from(error).into()),

@@ -27,14 +27,11 @@ pub fn table(apps: &[AppView], layout: Layout) -> Vec<String> {
 
 fn row(app: &AppView) -> Row {
     let (status, style) = status(app);
-    let down = app.workers.is_empty() && app.ready == 0;
-    let quiet = |text: String| {
-        if down {
-            Cell::styled("-", Style::Dim)
-        } else {
-            Cell::new(text)
-        }
-    };
+    let cpu: f64 = app.workers.iter().map(|w| w.cpu_percent).sum();
+    let memory: u64 = app.workers.iter().map(|w| w.memory_bytes).sum();
+    let dash = || Cell::styled("-", Style::Dim);
+    // A worker that was not looked at yet has no memory; one that runs always has some.
+    let measured = |text: String| if memory == 0 { dash() } else { Cell::new(text) };
     let restarts = if app.restarts == 0 {
         Style::Plain
     } else {
@@ -44,19 +41,19 @@ fn row(app: &AppView) -> Row {
         Cell::styled(&app.name, Style::Bold),
         Cell::new(mode(app)),
         Cell::styled(status, style),
-        Cell::new(format!("{}/{}", app.ready, app.wanted)),
-        Cell::styled(app.restarts.to_string(), restarts),
-        if app.uptime_ms == 0 {
-            quiet("-".into())
+        if app.wanted == 0 {
+            dash()
         } else {
-            quiet(units::duration(app.uptime_ms))
+            Cell::new(format!("{}/{}", app.ready, app.wanted))
         },
-        quiet(units::percent(
-            app.workers.iter().map(|w| w.cpu_percent).sum(),
-        )),
-        quiet(units::size(
-            app.workers.iter().map(|w| w.memory_bytes).sum(),
-        )),
+        Cell::styled(app.restarts.to_string(), restarts),
+        if app.ready == 0 {
+            dash()
+        } else {
+            Cell::new(units::duration(app.uptime_ms))
+        },
+        measured(units::percent(cpu)),
+        measured(units::size(memory)),
         Cell::new(app.listen.join(" ")),
         Cell::styled(&app.command, Style::Dim),
     ];
@@ -74,12 +71,11 @@ fn row(app: &AppView) -> Row {
     }
 }
 
-/// `cluster×4`, `fork×2`, `fork`.
+/// `cluster×4`, `fork×2`, `fork`; without a number while no worker is wanted.
 fn mode(app: &AppView) -> String {
-    if app.wanted == 1 && app.mode == "fork" {
-        app.mode.clone()
-    } else {
-        format!("{}×{}", app.mode, app.wanted)
+    match (app.mode.as_str(), app.wanted) {
+        (mode, 0) | (mode @ "fork", 1) => mode.to_owned(),
+        (mode, wanted) => format!("{mode}×{wanted}"),
     }
 }
 
@@ -174,6 +170,7 @@ pub(crate) mod tests {
         let stopped = AppView {
             status: AppStatus::Stopped,
             ready: 0,
+            wanted: 0,
             listen: vec![],
             uptime_ms: 0,
             workers: vec![],
@@ -210,7 +207,7 @@ api              ready         4/4         0   2h 5m   12%   153 MB  :3000
 payments-worker  crash-loop    0/1        17       -  3.0%  38.2 MB
   ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module
     'express'; the next try is in 30 s
-日本             stopped       0/2         0       -     -        -
+日本             stopped         -         0       -     -        -
 "#,
         );
     }
@@ -241,7 +238,7 @@ NAME             MODE       STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  
 api              cluster×4  ready         4/4         0   2h 5m   12%   153 MB  :3000   server.js
 payments-worker  fork       crash-loop    0/1        17       -  3.0%  38.2 MB          python3 -m http.server $PORT --directory /srv/a/rather/long/path
   ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module 'express'; the next try is in 30 s
-日本             cluster×2  stopped       0/2         0       -     -        -          server.js
+日本             cluster    stopped         -         0       -     -        -          server.js
 "#,
         );
     }
@@ -257,7 +254,7 @@ payments-work…  crash-loop    0/1  3.0%  38.2 MB
   ! exited with code 1 after 0.2 s, 17 times in
     60 s: Error: Cannot find module 'express';
     the next try is in 30 s
-日本            stopped       0/2     -        -
+日本            stopped         -     -        -
 "#,
         );
     }

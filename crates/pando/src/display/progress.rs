@@ -71,9 +71,11 @@ impl ProgressLine {
             wanted,
             text,
         } = progress;
-        Some(text::one_line(&format!(
-            "{app}: {ready}/{wanted} ready, {text}"
-        )))
+        let counts = counts(*ready, *wanted);
+        let counts = counts
+            .map(|counts| format!("{counts}, "))
+            .unwrap_or_default();
+        Some(text::one_line(&format!("{app}: {counts}{text}")))
     }
 }
 
@@ -83,6 +85,11 @@ impl Drop for ProgressLine {
     }
 }
 
+/// `2/4 ready`; nothing for an app that is to have no worker.
+fn counts(ready: u32, wanted: u32) -> Option<String> {
+    (wanted > 0).then(|| format!("{ready}/{wanted} ready"))
+}
+
 fn on_terminal(progress: &Progress, width: usize, color: bool) -> String {
     let Progress {
         app,
@@ -90,7 +97,8 @@ fn on_terminal(progress: &Progress, width: usize, color: bool) -> String {
         wanted,
         text,
     } = progress;
-    let head = format!("{} {}/{} ready", text::one_line(app), ready, wanted);
+    let counts = counts(*ready, *wanted).map(|counts| format!(" {counts}"));
+    let head = format!("{}{}", text::one_line(app), counts.unwrap_or_default());
     let head = text::fit(&head, width.saturating_sub(1));
     let room = width.saturating_sub(text::width(&head) + 3);
     let rest = text::fit(&text::one_line(text), room);
@@ -125,6 +133,11 @@ mod tests {
         }
         let line = on_terminal(&at(2, "starting worker 3 of 4"), 80, false);
         assert_eq!(line, "api 2/4 ready  starting worker 3 of 4");
+        let stopping = Progress {
+            wanted: 0,
+            ..at(0, "draining 2")
+        };
+        assert_eq!(on_terminal(&stopping, 80, false), "api  draining 2");
     }
 
     #[test]
