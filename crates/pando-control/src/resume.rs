@@ -18,6 +18,8 @@ const MAX_RESUMED_LINES: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
     newest_ms: Option<i64>,
+    /// What is older was not asked for: the first stream began here.
+    oldest_ms: Option<i64>,
     /// Time and hash of the lines of the last [`OVERLAP_MS`].
     recent: VecDeque<(i64, u64)>,
     /// After a resumption: how often each line of the overlap was seen before.
@@ -37,6 +39,7 @@ impl Resume {
         }
         let newest = self.newest_ms.map_or(line.time_ms, |n| n.max(line.time_ms));
         self.newest_ms = Some(newest);
+        self.oldest_ms = Some(self.oldest_ms.map_or(line.time_ms, |o| o.min(line.time_ms)));
         self.recent.push_back((line.time_ms, hash));
         let old = newest.saturating_sub(OVERLAP_MS);
         while self.recent.len() > MAX_REMEMBERED || self.recent.front().is_some_and(|f| f.0 < old) {
@@ -50,7 +53,9 @@ impl Resume {
         let Some(newest) = self.newest_ms else {
             return first.clone();
         };
-        let from = newest.saturating_sub(OVERLAP_MS);
+        let from = newest
+            .saturating_sub(OVERLAP_MS)
+            .max(self.oldest_ms.unwrap_or(i64::MIN));
         self.pass_over.clear();
         for (_, hash) in self.recent.iter().filter(|(time, _)| *time >= from) {
             *self.pass_over.entry(*hash).or_default() += 1;
@@ -129,6 +134,18 @@ mod tests {
             .filter(|(t, s)| resume.is_new(&line(*t, s)))
             .collect();
         assert_eq!(new, [&(5_000, "tick"), &(6_000, "new")]);
+    }
+
+    #[test]
+    fn a_resumed_stream_does_not_reach_back_before_its_beginning() {
+        let mut resume = Resume::default();
+        assert!(resume.is_new(&line(5_000, "first shown")));
+        let again = resume.resumed(&LogQuery {
+            lines: 1,
+            follow: true,
+            ..LogQuery::default()
+        });
+        assert_eq!(again.since_ms, Some(5_000));
     }
 
     #[test]

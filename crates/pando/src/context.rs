@@ -1,5 +1,6 @@
 //! What every command has at hand: the home, the output, and the daemon when it needs one.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,10 +96,16 @@ impl Context {
             let home = self.home.display().to_string();
             return Err(ConnectError::NoDaemon { home }.into());
         };
-        let out = &mut self.out;
-        let answer = runtime.block_on(client.call(request, |frame| on_frame(out, frame)));
-        self.out.flush();
-        answer
+        let out = RefCell::new(&mut self.out);
+        let call = client.call(request, |frame| on_frame(&mut out.borrow_mut(), frame));
+        let mut call = std::pin::pin!(call);
+        // Flushed whenever there is nothing more to read: a busy log goes out in large writes, a
+        // quiet one line by line.
+        runtime.block_on(std::future::poll_fn(|cx| {
+            let polled = call.as_mut().poll(cx);
+            out.borrow_mut().flush();
+            polled
+        }))
     }
 
     /// Makes a call and shows its progress.

@@ -20,7 +20,6 @@ pub fn events(ctx: &mut Context) -> anyhow::Result<u8> {
             } else {
                 out.line(&line(&event, &mut clock, color));
             }
-            out.flush();
         }
     });
     answer.map_err(ExpectedError::from)?;

@@ -49,7 +49,6 @@ pub fn logs(args: &LogsArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         return Err(ctx.nothing_runs());
     }
     let json = ctx.json;
-    let follow = query.follow;
     let mut format = LogFormat::new(Clock::local(), ctx.out.layout.color);
     let answer = ctx.call_raw(Request::Logs { query }, |out, frame| {
         if let Frame::Log(line) = frame {
@@ -59,9 +58,6 @@ pub fn logs(args: &LogsArgs, ctx: &mut Context) -> anyhow::Result<u8> {
                 format.show(&line)
             };
             out.line(&text);
-            if follow {
-                out.flush();
-            }
         }
     });
     answer.map_err(ExpectedError::from)?;
