@@ -59,8 +59,8 @@ pub struct World {
 /// What root keeps for a next supervisor.
 #[derive(Default)]
 struct Blobs {
-    app: Option<String>,
-    workers: BTreeMap<WorkerId, String>,
+    app: Option<(u64, String)>,
+    workers: BTreeMap<WorkerId, (u64, String)>,
 }
 
 impl World {
@@ -137,11 +137,18 @@ impl World {
     /// As the hub does: what a successor must know, whenever it changed.
     fn save(&mut self) {
         let Some(app) = self.core.app(APP) else { return };
-        self.blobs.app = serde_json::to_string(&app.snapshot()).ok();
-        self.blobs.workers = app
-            .workers()
-            .filter_map(|w| Some((w.id, serde_json::to_string(&app.worker_snapshot(w)).ok()?)))
-            .collect();
+        if self.blobs.app.as_ref().is_none_or(|(mark, _)| *mark != app.mark()) {
+            let text = serde_json::to_string(&app.snapshot()).expect("plain data");
+            self.blobs.app = Some((app.mark(), text));
+        }
+        self.blobs.workers.retain(|id, _| app.worker(*id).is_some());
+        for worker in app.workers() {
+            let mark = worker.mark();
+            if self.blobs.workers.get(&worker.id).is_none_or(|(old, _)| *old != mark) {
+                let text = serde_json::to_string(&app.worker_snapshot(worker)).expect("plain data");
+                self.blobs.workers.insert(worker.id, (mark, text));
+            }
+        }
     }
 
     fn effect(&mut self, effect: Effect, opened: &mut VecDeque<Input>) {
@@ -453,10 +460,14 @@ impl World {
             .blobs
             .app
             .iter()
-            .filter_map(|text| serde_json::from_str(text).ok())
+            .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
             .collect();
-        let workers: Vec<_> =
-            self.blobs.workers.values().filter_map(|t| serde_json::from_str(t).ok()).collect();
+        let workers: Vec<_> = self
+            .blobs
+            .workers
+            .values()
+            .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
+            .collect();
         let records: Vec<AppRecord> = self.journal.iter().cloned().collect();
         self.kernel.gate_open = true;
         for sockets in self.kernel.listeners.values_mut() {

@@ -20,7 +20,7 @@ fn fleet(instances: u32, balance: Balance, faults: Faults) {
             let mut world = World::new(seed, instances, balance, faults);
             world.run(1_000, false);
             world.run(20_000, true);
-            world.run(90_000, false);
+            world.run(60_000, false);
             let state = world.describe();
             let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check()));
             if checked.is_err() {

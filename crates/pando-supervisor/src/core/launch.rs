@@ -109,6 +109,13 @@ impl App {
         if self.desired != Desired::Running || self.stays_down(worker, index, exit) {
             return;
         }
+        let newest = worker.revision == self.revision;
+        if worker.ready_at.is_none() && newest && self.rollout.is_some() {
+            // A new version that was tried in an empty place: the old one comes back there.
+            self.instances[index].not_before = cx.now;
+            self.roll_back(cx, worker, why);
+            return;
+        }
         self.note_exit(cx, index, worker, why);
         if worker.ready_at.is_none() {
             let failure = self.start_failure(worker, why);

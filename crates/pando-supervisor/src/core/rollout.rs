@@ -188,7 +188,11 @@ impl App {
         let name = self.name().to_owned();
         let failure = Failure {
             app: name.clone(),
-            what: format!("the reload of {name} failed; every old worker still serves"),
+            what: if self.ready_count() > 0 {
+                format!("the reload of {name} failed; the old version still serves")
+            } else {
+                format!("the reload of {name} failed; the old version does not run either")
+            },
             why: format!("the new worker {} was not ready: {why}", worker.instance),
             fix: format!("mend it and `pando reload {name}` again"),
             worker: Some(worker.id),
