@@ -170,12 +170,9 @@ impl Primary {
         let Some(state) = self.workers.get_mut(&worker) else {
             return;
         };
-        let silent = |key: &HandleKey| state.held.get(key).is_some_and(|held| !held.listening);
-        // Port 0 and that very port can be asked for by one worker: the silent one has spoken.
-        let key = match silent(&any_port_key) && !silent(&key) {
-            true => any_port_key,
-            false => key,
-        };
+        // Only one of the two can be bound to that port.
+        let any_port = !state.held.contains_key(&key) && state.held.contains_key(&any_port_key);
+        let key = if any_port { any_port_key } else { key };
         if !state.held.contains_key(&key) {
             if !state.adopted && !state.bun {
                 return; // it was closed in between

@@ -205,7 +205,15 @@ impl Rig {
             );
             self.turn();
         }
-        self.workers.remove(&worker).unwrap().child.wait().unwrap()
+        while Instant::now() < deadline {
+            let process = self.workers.get_mut(&worker).unwrap();
+            if let Some(status) = process.child.try_wait().unwrap() {
+                self.workers.remove(&worker);
+                return status;
+            }
+            self.turn();
+        }
+        panic!("{worker:?} closed its channel and runs on");
     }
 
     pub fn kill(&mut self, worker: WorkerId) {

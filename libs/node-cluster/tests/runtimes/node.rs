@@ -1,17 +1,13 @@
-//! The library against real Node: every test runs on every version.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "tests pick the effect they wait for"
-)]
-
-mod support;
+//! Node: every test runs on every version.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::http::{Request, client, get};
+use crate::npm::runtime;
+use crate::rig::{Answer, Rig};
 use node_cluster::{Effect, HandleKey, ListenAddress, ListenReply, WorkerId};
 use serde_json::json;
-use support::{Answer, Request, Rig, client, get, runtime};
 
 /// `http` on `port`, answering with its worker's id.
 fn server(port: u16) -> String {
