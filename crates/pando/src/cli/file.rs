@@ -54,7 +54,7 @@ pub fn up(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     ctx.reach(Daemon::Start)?;
     let running = ctx.specs(Select::All)?;
     let steps = steps(&path, &running, &wanted)?;
-    let groups = groups(steps);
+    let groups = groups(steps, &running, &path);
     let (mut text, mut apps) = (Vec::new(), Vec::<AppView>::new());
     for (done, group) in groups.iter().enumerate() {
         if !ctx.json {
@@ -76,7 +76,7 @@ pub fn up(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
             }
         }
     }
-    if apps.is_empty() && !ctx.json {
+    if text.is_empty() && !ctx.json {
         let what = if wanted.is_empty() {
             "The file has no app."
         } else {
@@ -157,11 +157,11 @@ struct Group {
 
 /// Starts that follow each other go together: the supervisor starts apps side by side where they
 /// do not depend on each other.
-fn groups(steps: Vec<Step>) -> Vec<Group> {
+fn groups(steps: Vec<Step>, running: &[AppSpec], path: &Path) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for step in steps {
         let told = Told::new(&step);
-        let request = request(step);
+        let request = request(step, running, path);
         let last = groups.last_mut();
         match (request, last) {
             (
@@ -183,7 +183,7 @@ fn groups(steps: Vec<Step>) -> Vec<Group> {
     groups
 }
 
-fn request(step: Step) -> Option<Request> {
+fn request(step: Step, running: &[AppSpec], path: &Path) -> Option<Request> {
     let one = |name: String| Select::Names(vec![name]);
     Some(match step {
         Step::Start(spec) => Request::Start {
@@ -206,7 +206,19 @@ fn request(step: Step) -> Option<Request> {
         Step::Configure { spec, .. } => Request::Configure {
             spec: Box::new(spec),
         },
-        Step::Unchanged { .. } => return None,
+        Step::Unchanged { name } => {
+            // One that flags started and that is as the file has it: from now on it is the file's.
+            let spec = running
+                .iter()
+                .find(|spec| spec.name == name && spec.origin.is_none())?;
+            let spec = AppSpec {
+                origin: Some(path.to_owned()),
+                ..spec.clone()
+            };
+            Request::Configure {
+                spec: Box::new(spec),
+            }
+        }
     })
 }
 
@@ -352,7 +364,7 @@ mod tests {
 
     #[test]
     fn starts_go_together_and_the_order_stays() {
-        let groups = groups(vec![
+        let steps = vec![
             Step::Delete { name: "old".into() },
             Step::Start(spec("db", None)),
             Step::Start(spec("api", None)),
@@ -362,9 +374,15 @@ mod tests {
                 from: Instances::Count(2),
                 to: Instances::Max,
             },
-        ]);
+            Step::Unchanged {
+                name: "taken".into(),
+            },
+        ];
+        let path = Path::new("/srv/pando.toml");
+        let running = [spec("web", Some("/srv/pando.toml")), spec("taken", None)];
+        let groups = groups(steps, &running, path);
         let sizes: Vec<usize> = groups.iter().map(|g| g.told.len()).collect();
-        assert_eq!(sizes, [1, 2, 1, 1]);
+        assert_eq!(sizes, [1, 2, 1, 1, 1]);
         let Some(Request::Start { specs, wait: true }) = &groups[1].request else {
             panic!()
         };
@@ -374,6 +392,10 @@ mod tests {
             panic!()
         };
         assert_eq!(*change, ScaleChange::As(Instances::Max));
+        let Some(Request::Configure { spec }) = &groups[4].request else {
+            panic!()
+        };
+        assert_eq!(spec.origin.as_deref(), Some(path));
     }
 
     #[test]

@@ -89,13 +89,16 @@ pub fn table(workers: &[WorkerView], layout: Layout) -> Vec<String> {
 fn row(worker: &WorkerView) -> Row {
     let (state, style) = state(worker.state);
     let lives = worker.pid.is_some();
-    let live = |text: String| {
-        if lives {
+    let dash_unless = |shown: bool, text: String| {
+        if shown {
             Cell::new(text)
         } else {
             Cell::styled("-", Style::Dim)
         }
     };
+    let live = |text| dash_unless(lives, text);
+    // A process that was not looked at yet has no memory.
+    let measured = |text| dash_unless(lives && worker.memory_bytes > 0, text);
     let cells = vec![
         Cell::new(worker.instance.to_string()),
         Cell::styled(worker.id.to_string(), Style::Dim),
@@ -103,8 +106,8 @@ fn row(worker: &WorkerView) -> Row {
         Cell::styled(state, style),
         live(units::duration(worker.uptime_ms)),
         Cell::new(worker.restarts.to_string()),
-        live(units::percent(worker.cpu_percent)),
-        live(units::size(worker.memory_bytes)),
+        measured(units::percent(worker.cpu_percent)),
+        measured(units::size(worker.memory_bytes)),
         Cell::new(worker.port.map(|p| p.to_string()).unwrap_or_default()),
         Cell::styled(
             worker.last_exit.as_deref().unwrap_or_default(),
