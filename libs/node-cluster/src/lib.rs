@@ -64,8 +64,8 @@
 //! Node 18 to 26 work in every way above. Deno (2.9) takes deliveries and pings as Node does, but
 //! must be answered with `Faux`: it says that it listens on a real handle and never accepts from
 //! it. Bun (1.4) never asks: it binds `SO_REUSEPORT` sockets of its own, which is told as
-//! [`Effect::RuntimeIsBun`], and takes neither deliveries nor pings; messages work, and so does
-//! [`Primary::disconnect`].
+//! [`Effect::RuntimeIsBun`], and takes neither deliveries nor pings; messages work. It is ended by
+//! a signal.
 //!
 //! # Absent
 //!

@@ -336,12 +336,13 @@ impl Primary {
     }
 
     /// Whether a `disconnect` is safe and of use: some server was listening once (before that,
-    /// Fastify crashes on it) and the worker is not disconnecting. A worker that only listens
-    /// with `exclusive: true`, on UDP or not at all never is: end it by a signal.
+    /// Fastify crashes on it) and the worker is not disconnecting. Never so for a worker that only
+    /// listens with `exclusive: true`, on UDP or not at all, and for Bun, which closes its channel
+    /// but goes on listening: end them by a signal.
     pub fn can_disconnect(&self, worker: WorkerId) -> bool {
         self.workers
             .get(&worker)
-            .is_some_and(|state| state.listened && !state.disconnecting)
+            .is_some_and(|state| state.listened && !state.disconnecting && !state.bun)
     }
 
     /// Sends one JSON value to the app (`process.on('message')`). What is not JSON, longer than

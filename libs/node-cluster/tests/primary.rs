@@ -423,7 +423,12 @@ fn bun_is_told_in_its_own_dialect() {
     ));
     assert!(!primary.can_deliver(A, &key(3999)));
     assert_eq!(primary.ping(A).1, []);
-    match &primary.disconnect(A)[..] {
+    assert_eq!(
+        primary.disconnect(A),
+        [],
+        "it would go on listening without a channel"
+    );
+    match &primary.send_internal(A, "NODE_PANDO", json!({}))[..] {
         [Effect::Send { line, .. }] => assert!(line.starts_with(b"\x02{")),
         other => panic!("{other:?}"),
     }
