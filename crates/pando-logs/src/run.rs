@@ -418,8 +418,10 @@ impl Runner {
             }
         };
         if outcome.is_err() {
-            source.stuck_at = available(&source.pipe);
             source.wake_at = Some(now + crate::app::RETRY);
+            // The worker may stand still already and so give no other occasion to drop.
+            let full = must_drop(source, available(&source.pipe), now);
+            source.ready = full || self.echo.is_some();
             return Look::default();
         }
         if let Some(echo) = &self.echo {

@@ -45,7 +45,9 @@ pub fn files(max_bytes: u64, keep: u32, compress: bool) -> FileOptions {
 }
 
 pub fn attach_new(pump: &Pump, id: u64, app: &str) -> std::fs::File {
-    let (read, write): (OwnedFd, OwnedFd) = rustix::pipe::pipe().unwrap();
+    // Closed on exec, or another test's child keeps the write end open.
+    let (read, write): (OwnedFd, OwnedFd) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     pump.attach(SourceId(id), label(app, 0, Stream::Out), read);
     write.into()
 }
