@@ -19,6 +19,7 @@ mod input;
 mod instance;
 mod kept;
 mod launch;
+mod mark;
 mod node;
 mod operation;
 mod random;
@@ -117,12 +118,24 @@ impl Core {
     pub fn handle(&mut self, now: Ms, input: Input) {
         self.cx.now = now;
         match input {
-            Input::Order { op, app, order } => self.order(op, &app, order),
-            Input::Opened { app, key, result } => self.with(&app, |a, cx| a.opened(cx, key, result)),
-            Input::Accepted { app, key, conn, client } => {
+            Input::Order { op, app, order } => self.order(op, &app, *order),
+            Input::Opened { app, key, result } => {
+                self.with(&app, |a, cx| a.opened(cx, key, result))
+            }
+            Input::Accepted {
+                app,
+                key,
+                conn,
+                client,
+            } => {
                 self.with(&app, |a, cx| a.accepted(cx, key, conn, client));
             }
-            Input::Queued { app, key, seat, waiting } => {
+            Input::Queued {
+                app,
+                key,
+                seat,
+                waiting,
+            } => {
                 self.with(&app, |a, cx| a.queued(cx, &key, seat, waiting));
             }
             Input::Changed { app } => self.with(&app, App::files_changed),
@@ -167,7 +180,9 @@ impl Core {
     }
 
     pub fn app_of(&self, worker: WorkerId) -> Option<&App> {
-        self.owners.get(&worker).and_then(|name| self.apps.get(name))
+        self.owners
+            .get(&worker)
+            .and_then(|name| self.apps.get(name))
     }
 
     fn with(&mut self, name: &str, act: impl FnOnce(&mut App, &mut Context)) {
@@ -187,7 +202,10 @@ impl Core {
             app.order(&mut self.cx, op, order);
         } else {
             let failure = Failure::unknown_app(name);
-            self.cx.emit(Effect::Finished { op, outcome: Outcome::Failed(failure) });
+            self.cx.emit(Effect::Finished {
+                op,
+                outcome: Outcome::Failed(failure),
+            });
         }
     }
 
@@ -211,7 +229,8 @@ impl Core {
             self.known_workers = (workers, self.cx.next_worker);
             self.owners.clear();
             for app in self.apps.values() {
-                self.owners.extend(app.workers().map(|w| (w.id, app.name().to_owned())));
+                self.owners
+                    .extend(app.workers().map(|w| (w.id, app.name().to_owned())));
             }
         }
         self.apps.retain(|_, app| !app.is_gone());
@@ -220,6 +239,8 @@ impl Core {
     /// An unknown dependency holds nobody up: the file was checked, and a deleted app must not
     /// keep its dependants down for ever.
     fn dependencies_ready(&self, spec: &AppSpec) -> bool {
-        spec.depends_on.iter().all(|d| self.apps.get(d).is_none_or(App::is_fully_ready))
+        spec.depends_on
+            .iter()
+            .all(|d| self.apps.get(d).is_none_or(App::is_fully_ready))
     }
 }

@@ -57,9 +57,15 @@ pub struct Options {
 /// What other threads tell the hub.
 pub(crate) enum Mail {
     Call(pando_control::Call),
-    Probe { worker: WorkerId, conn: Option<ConnId>, result: Result<Vec<String>, String> },
+    Probe {
+        worker: WorkerId,
+        conn: Option<ConnId>,
+        result: Result<Vec<String>, String>,
+    },
     Log(pando_logs::Notice),
-    Changed { app: String },
+    Changed {
+        app: String,
+    },
 }
 
 /// How other threads reach the hub.
@@ -105,8 +111,10 @@ pub struct Hub {
     /// Root and its version, as it said hello.
     root_pid: u32,
     ending: Option<Ending>,
-    /// The worst code that a worker ended with: `pando run` returns it.
+    /// The worst code that a worker ended with while we stop: `pando run` returns it.
     exit_code: i32,
+    /// The code of the last worker that ended.
+    last_code: i32,
     close_signal: Option<i32>,
 }
 
@@ -204,13 +212,18 @@ impl Hub {
     /// Lets answers go out, then ends.
     fn end_after_answers(&mut self, word: Option<ToRoot>) {
         if self.ending.is_none() {
-            self.ending = Some(Ending { at: now_ms() + LINGER_MS, word });
+            self.ending = Some(Ending {
+                at: now_ms() + LINGER_MS,
+                word,
+            });
         }
     }
 
     fn end_if_due(&mut self) -> bool {
         let now = now_ms();
-        let Some(ending) = self.ending.take_if(|e| e.at <= now) else { return false };
+        let Some(ending) = self.ending.take_if(|e| e.at <= now) else {
+            return false;
+        };
         self.pump.flush();
         if let Some(word) = ending.word
             && let Err(error) = self.link.send(&word, &[])
@@ -236,19 +249,34 @@ impl Hub {
             return;
         }
         let over = self.core.apps().all(|app| app.exited().is_some());
-        let looping = self.core.apps().any(|a| a.instances().iter().any(|i| i.crash_loop));
+        let looping = self
+            .core
+            .apps()
+            .any(|a| a.instances().iter().any(|i| i.crash_loop));
         if over {
-            self.exit_code = self.core.apps().filter_map(|a| a.exited()).max().unwrap_or(0);
-            self.end_after_answers(Some(ToRoot::Shutdown { code: self.exit_code }));
+            self.exit_code = self
+                .core
+                .apps()
+                .filter_map(|a| a.exited())
+                .max()
+                .unwrap_or(0);
+            self.end_after_answers(Some(ToRoot::Shutdown {
+                code: self.exit_code,
+            }));
         } else if looping && self.close_signal.is_none() {
-            tracing::error!("crash loop: giving up");
+            tracing::error!(code = self.last_code, "crash loop: giving up");
+            self.exit_code = self.last_code;
             self.close_all(Some(15), None);
         }
     }
 
     pub(crate) fn order(&mut self, app: &str, order: crate::core::Order) -> OpId {
         let op = self.calls.new_op();
-        self.inputs.push_back(Input::Order { op, app: app.to_owned(), order });
+        self.inputs.push_back(Input::Order {
+            op,
+            app: app.to_owned(),
+            order: Box::new(order),
+        });
         op
     }
 
@@ -267,7 +295,11 @@ impl Hub {
     }
 
     fn finish_close(&mut self) {
-        let code = if self.options.foreground { self.exit_code } else { 0 };
+        let code = if self.options.foreground {
+            self.exit_code
+        } else {
+            0
+        };
         self.end_after_answers(Some(ToRoot::Shutdown { code }));
     }
 }
@@ -275,5 +307,12 @@ impl Hub {
 fn mailbox() -> io::Result<(Mailbox, Receiver<Mail>, Arc<OwnedFd>)> {
     let (sender, receiver) = sync_channel(MAIL_MAX);
     let wake = Arc::new(wake_fd()?);
-    Ok((Mailbox { sender, wake: Arc::clone(&wake) }, receiver, wake))
+    Ok((
+        Mailbox {
+            sender,
+            wake: Arc::clone(&wake),
+        },
+        receiver,
+        wake,
+    ))
 }

@@ -62,16 +62,34 @@ impl Journal {
     /// When it can't be read or written; nothing is changed then.
     pub fn open(home: &Path) -> Result<(Self, Findings), JournalError> {
         let path = home.join(FILE_NAME);
-        let read = |source| JournalError::Read { path: path.clone(), source };
+        let read = |source| JournalError::Read {
+            path: path.clone(),
+            source,
+        };
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let file = options.open(&path).map_err(read)?;
         let text = std::fs::read(&path).map_err(read)?;
         let parsed = parse(&text);
-        let mut journal = Self { path, file, bytes: text.len() as u64, apps: parsed.apps };
-        let mut findings = Findings { torn_bytes: parsed.torn, damaged: None };
+        let mut journal = Self {
+            path,
+            file,
+            bytes: text.len() as u64,
+            apps: parsed.apps,
+        };
+        let mut findings = Findings {
+            torn_bytes: parsed.torn,
+            damaged: None,
+        };
         if parsed.bad > 0 {
-            let aside = journal.path.with_extension(format!("damaged-{}", std::process::id()));
+            let aside = journal
+                .path
+                .with_extension(format!("damaged-{}", std::process::id()));
             std::fs::copy(&journal.path, &aside).map_err(|e| journal.write_error(e))?;
             findings.damaged = Some((parsed.bad, aside));
         }
@@ -91,7 +109,10 @@ impl Journal {
     /// When the disk refuses; the journal is then as it was before.
     pub fn put(&mut self, record: &AppRecord) -> Result<(), JournalError> {
         let spec = Box::new((*record.spec).clone());
-        self.append(&Record::App { spec, running: record.running })?;
+        self.append(&Record::App {
+            spec,
+            running: record.running,
+        })?;
         self.apps.insert(record.spec.name.clone(), record.clone());
         self.compact_if_large()
     }
@@ -101,7 +122,9 @@ impl Journal {
     /// # Errors
     /// As [`Journal::put`].
     pub fn remove(&mut self, name: &str) -> Result<(), JournalError> {
-        self.append(&Record::Gone { name: name.to_owned() })?;
+        self.append(&Record::Gone {
+            name: name.to_owned(),
+        })?;
         self.apps.remove(name);
         self.compact_if_large()
     }
@@ -130,7 +153,11 @@ impl Journal {
         for record in self.apps.values() {
             live += encode(&Record::of(record))?.len() as u64;
         }
-        if self.bytes > 4 * live { self.compact() } else { Ok(()) }
+        if self.bytes > 4 * live {
+            self.compact()
+        } else {
+            Ok(())
+        }
     }
 
     fn compact(&mut self) -> Result<(), JournalError> {
@@ -146,14 +173,22 @@ impl Journal {
     }
 
     fn write_error(&self, source: io::Error) -> JournalError {
-        JournalError::Write { path: self.path.clone(), source }
+        JournalError::Write {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 /// Writes `bytes` to `fresh`, makes it durable and gives it the name `path`.
 fn replace_file(fresh: &Path, path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600);
     let mut file = options.open(fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -166,7 +201,10 @@ fn replace_file(fresh: &Path, path: &Path, bytes: &[u8]) -> io::Result<File> {
 
 impl Record {
     fn of(record: &AppRecord) -> Self {
-        Self::App { spec: Box::new((*record.spec).clone()), running: record.running }
+        Self::App {
+            spec: Box::new((*record.spec).clone()),
+            running: record.running,
+        }
     }
 }
 
@@ -192,7 +230,10 @@ fn parse(text: &[u8]) -> Parsed {
         };
         match decode(body) {
             Some(Record::App { spec, running }) => {
-                let record = AppRecord { spec: Arc::new(*spec), running };
+                let record = AppRecord {
+                    spec: Arc::new(*spec),
+                    running,
+                };
                 parsed.apps.insert(record.spec.name.clone(), record);
             }
             Some(Record::Gone { name }) => {
@@ -220,12 +261,20 @@ mod tests {
     use super::*;
 
     fn record(name: &str, running: bool) -> AppRecord {
-        let command = Command::Shell { line: "true".into() };
-        AppRecord { spec: Arc::new(AppSpec::new(name, command, "/srv".into())), running }
+        let command = Command::Shell {
+            line: "true".into(),
+        };
+        AppRecord {
+            spec: Arc::new(AppSpec::new(name, command, "/srv".into())),
+            running,
+        }
     }
 
     fn names(journal: &Journal) -> Vec<(String, bool)> {
-        journal.apps().map(|r| (r.spec.name.clone(), r.running)).collect()
+        journal
+            .apps()
+            .map(|r| (r.spec.name.clone(), r.running))
+            .collect()
     }
 
     #[test]
@@ -240,7 +289,10 @@ mod tests {
         let (journal, findings) = Journal::open(home.path()).unwrap();
         assert_eq!(names(&journal), [("a".to_owned(), false)]);
         assert_eq!(findings, Findings::default());
-        let mode = std::fs::metadata(home.path().join(FILE_NAME)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(home.path().join(FILE_NAME))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -274,10 +326,15 @@ mod tests {
         }
         drop(journal);
         let path = home.path().join(FILE_NAME);
-        let text = std::fs::read_to_string(&path).unwrap().replacen("\"b\"", "\"x\"", 1);
+        let text = std::fs::read_to_string(&path)
+            .unwrap()
+            .replacen("\"b\"", "\"x\"", 1);
         std::fs::write(&path, &text).unwrap();
         let (journal, findings) = Journal::open(home.path()).unwrap();
-        assert_eq!(names(&journal), [("a".to_owned(), true), ("c".to_owned(), true)]);
+        assert_eq!(
+            names(&journal),
+            [("a".to_owned(), true), ("c".to_owned(), true)]
+        );
         let (bad, aside) = findings.damaged.unwrap();
         assert_eq!((bad, std::fs::read_to_string(aside).unwrap()), (1, text));
     }
@@ -289,7 +346,11 @@ mod tests {
         for n in 0..2000 {
             journal.put(&record("a", n % 2 == 0)).unwrap();
         }
-        assert!(journal.bytes < COMPACT_ABOVE_BYTES + 1024, "{}", journal.bytes);
+        assert!(
+            journal.bytes < COMPACT_ABOVE_BYTES + 1024,
+            "{}",
+            journal.bytes
+        );
         let (journal, _) = Journal::open(home.path()).unwrap();
         assert_eq!(names(&journal), [("a".to_owned(), false)]);
     }

@@ -25,17 +25,30 @@ pub struct Ready {
 impl Poller {
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS_AT_ONCE) })
+        Ok(Self {
+            epoll,
+            events: Vec::with_capacity(EVENTS_AT_ONCE),
+        })
     }
 
     /// Watches `fd` for input (level-triggered), and for room to write if `write`.
     pub fn add(&self, fd: impl AsFd, token: u64, write: bool) -> io::Result<()> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags(write))?;
+        epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            flags(write),
+        )?;
         Ok(())
     }
 
     pub fn modify(&self, fd: impl AsFd, token: u64, write: bool) -> io::Result<()> {
-        epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), flags(write))?;
+        epoll::modify(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token),
+            flags(write),
+        )?;
         Ok(())
     }
 
@@ -75,7 +88,11 @@ impl Poller {
 
 fn flags(write: bool) -> epoll::EventFlags {
     let read = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-    if write { read | epoll::EventFlags::OUT } else { read }
+    if write {
+        read | epoll::EventFlags::OUT
+    } else {
+        read
+    }
 }
 
 /// Lets other threads wake the hub.

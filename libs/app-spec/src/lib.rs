@@ -226,13 +226,20 @@ pub struct Watch {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { ready_ms: 30_000, drain_ms: 5_000, stop_ms: 30_000 }
+        Self {
+            ready_ms: 30_000,
+            drain_ms: 5_000,
+            stop_ms: 30_000,
+        }
     }
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: "SIGTERM".into(), message: false }
+        Self {
+            signal: "SIGTERM".into(),
+            message: false,
+        }
     }
 }
 
@@ -252,7 +259,12 @@ impl Default for Restart {
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { max_bytes: 50 * 1024 * 1024, keep: 10, compress: true, dir: None }
+        Self {
+            max_bytes: 50 * 1024 * 1024,
+            keep: 10,
+            compress: true,
+            dir: None,
+        }
     }
 }
 
@@ -367,9 +379,13 @@ mod tests {
             interpreter_args: vec![],
             args: vec![],
         };
-        for (interpreter, cluster) in
-            [("node", true), ("/usr/bin/node", true), ("deno", true), ("bun", true), ("python3", false)]
-        {
+        for (interpreter, cluster) in [
+            ("node", true),
+            ("/usr/bin/node", true),
+            ("deno", true),
+            ("bun", true),
+            ("python3", false),
+        ] {
             let spec = AppSpec::new("a", script(interpreter), "/srv".into());
             assert_eq!(spec.is_cluster(), cluster, "{interpreter}");
         }

@@ -29,19 +29,26 @@ pub struct Kernel {
 impl Kernel {
     pub fn open(&mut self, key: HandleKey, mode: ListenMode, seats: usize) {
         let queues = vec![VecDeque::new(); seats];
-        let sockets = Sockets { mode, queues, steered: Vec::new(), accepted_here: Vec::new() };
+        let sockets = Sockets {
+            mode,
+            queues,
+            steered: Vec::new(),
+            accepted_here: Vec::new(),
+        };
         self.listeners.insert(key, sockets);
     }
 
     /// A SYN: to a seat of the filter at random, to any seat where there is none.
     pub fn arrive(&mut self, client: Client, random: &mut Random) -> bool {
-        let Some(sockets) = self.listeners.values_mut().next() else { return false };
+        let Some(sockets) = self.listeners.values_mut().next() else {
+            return false;
+        };
         let seats: Vec<usize> = match (sockets.mode, sockets.steered.is_empty()) {
             (ListenMode::Seats, false) => sockets.steered.clone(),
             (ListenMode::Seats, true) => (0..sockets.queues.len()).collect(),
             (ListenMode::Shared | ListenMode::HandOver, _) => vec![0],
         };
-        let at = seats[usize::try_from(random.next() >> 1).unwrap_or(0) % seats.len()];
+        let at = seats[usize::try_from(random.draw() >> 1).unwrap_or(0) % seats.len()];
         sockets.queues[at].push_back(client);
         true
     }
@@ -61,6 +68,10 @@ impl Kernel {
     }
 
     pub fn waiting(&self) -> usize {
-        self.listeners.values().flat_map(|s| &s.queues).map(VecDeque::len).sum()
+        self.listeners
+            .values()
+            .flat_map(|s| &s.queues)
+            .map(VecDeque::len)
+            .sum()
     }
 }

@@ -107,7 +107,9 @@ impl Node {
             let key = HandleKey(message["key"].as_str().unwrap_or_default().to_owned());
             let accepted = self.held.contains_key(&key);
             let seq = &message["seq"];
-            acts.push(Act::Say(self.say(json!({ "ack": seq, "accepted": accepted }))));
+            acts.push(Act::Say(
+                self.say(json!({ "ack": seq, "accepted": accepted })),
+            ));
             if let (true, Attach::Conn(conn)) = (accepted, attach) {
                 acts.push(Act::Took(*conn));
             }
@@ -123,7 +125,8 @@ impl Node {
             return;
         }
         let key = HandleKey(message["key"].as_str().unwrap_or_default().to_owned());
-        self.held.insert(key, matches!(attach, Attach::Listener(..)));
+        self.held
+            .insert(key, matches!(attach, Attach::Listener(..)));
         acts.push(Act::Say(self.say(json!({
             "act": "listening", "index": 0, "data": null, "address": null,
             "port": 3000, "addressType": 4, "backlog": 0,

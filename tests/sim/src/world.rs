@@ -80,7 +80,10 @@ impl World {
             core: core(seed, 1_000),
             random: Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             faults,
-            kernel: Kernel { gate_open: true, ..Kernel::default() },
+            kernel: Kernel {
+                gate_open: true,
+                ..Kernel::default()
+            },
             nodes: BTreeMap::new(),
             booting: Vec::new(),
             conns: BTreeMap::new(),
@@ -105,12 +108,16 @@ impl World {
     fn order(&mut self, order: Order) -> OpId {
         self.next_op += 1;
         let op = OpId(self.next_op);
-        self.input(Input::Order { op, app: APP.to_owned(), order });
+        self.input(Input::Order {
+            op,
+            app: APP.to_owned(),
+            order: Box::new(order),
+        });
         op
     }
 
     fn chance(&mut self, one_in: u64) -> bool {
-        one_in > 0 && self.random.next() % one_in == 0
+        one_in > 0 && self.random.draw().is_multiple_of(one_in)
     }
 
     fn input(&mut self, input: Input) {
@@ -128,7 +135,9 @@ impl World {
             while let Some(effect) = self.core.poll_effect() {
                 self.effect(effect, &mut opened);
             }
-            let Some(input) = opened.pop_front() else { break };
+            let Some(input) = opened.pop_front() else {
+                break;
+            };
             self.core.handle(self.now, input);
         }
         self.save();
@@ -136,15 +145,27 @@ impl World {
 
     /// As the hub does: what a successor must know, whenever it changed.
     fn save(&mut self) {
-        let Some(app) = self.core.app(APP) else { return };
-        if self.blobs.app.as_ref().is_none_or(|(mark, _)| *mark != app.mark()) {
+        let Some(app) = self.core.app(APP) else {
+            return;
+        };
+        if self
+            .blobs
+            .app
+            .as_ref()
+            .is_none_or(|(mark, _)| *mark != app.mark())
+        {
             let text = serde_json::to_string(&app.snapshot()).expect("plain data");
             self.blobs.app = Some((app.mark(), text));
         }
         self.blobs.workers.retain(|id, _| app.worker(*id).is_some());
         for worker in app.workers() {
             let mark = worker.mark();
-            if self.blobs.workers.get(&worker.id).is_none_or(|(old, _)| *old != mark) {
+            if self
+                .blobs
+                .workers
+                .get(&worker.id)
+                .is_none_or(|(old, _)| *old != mark)
+            {
                 let text = serde_json::to_string(&app.worker_snapshot(worker)).expect("plain data");
                 self.blobs.workers.insert(worker.id, (mark, text));
             }
@@ -155,18 +176,34 @@ impl World {
         match effect {
             Effect::Spawn(order) => self.spawn(&order),
             Effect::Signal { worker, signal, .. } => self.signal(worker, signal),
-            Effect::Send { worker, line, attach } => {
+            Effect::Send {
+                worker,
+                line,
+                attach,
+            } => {
                 if let Some(node) = self.nodes.get_mut(&worker) {
                     node.inbox.push_back((line, attach));
                 }
             }
-            Effect::Open { app, key, mode, seats, .. } => {
+            Effect::Open {
+                app,
+                key,
+                mode,
+                seats,
+                ..
+            } => {
                 self.kernel.open(key.clone(), mode, seats);
-                opened.push_back(Input::Opened { app, key, result: Ok(3000) });
+                opened.push_back(Input::Opened {
+                    app,
+                    key,
+                    result: Ok(3000),
+                });
             }
             Effect::Grow { key, seats, .. } => {
                 if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
-                    sockets.queues.resize_with(seats.max(sockets.queues.len()), VecDeque::new);
+                    sockets
+                        .queues
+                        .resize_with(seats.max(sockets.queues.len()), VecDeque::new);
                 }
             }
             Effect::CloseListener { key, .. } => {
@@ -187,10 +224,17 @@ impl World {
             Effect::Gate { open, .. } => self.kernel.gate_open = open,
             Effect::DropConn { conn } => {
                 let client = self.conns.remove(&conn);
-                let taken = self.nodes.values().flat_map(|n| &n.serving).map(|(c, _)| *c);
+                let taken = self
+                    .nodes
+                    .values()
+                    .flat_map(|n| &n.serving)
+                    .map(|(c, _)| *c);
                 if let Some(client) = client.filter(|c| self.open.contains(c)) {
                     let taken = taken.collect::<BTreeSet<_>>().contains(&client);
-                    assert!(taken, "the supervisor closed a connection that nobody has taken");
+                    assert!(
+                        taken,
+                        "the supervisor closed a connection that nobody has taken"
+                    );
                 }
             }
             Effect::Persist(record) => self.journal = Some(record),
@@ -213,31 +257,44 @@ impl World {
     }
 
     fn spawn(&mut self, order: &SpawnOrder) {
-        let Some(seat) =
-            self.core.app(APP).and_then(|a| a.worker(order.worker)).map(|w| (w.seat, w.revision))
+        let Some(seat) = self
+            .core
+            .app(APP)
+            .and_then(|a| a.worker(order.worker))
+            .map(|w| (w.seat, w.revision))
         else {
             return;
         };
         let bad = self.bad_revisions && self.is_newest(seat.1);
-        let fails = bad && self.random.next() % 2 == 0;
+        let fails = bad && self.random.draw().is_multiple_of(2);
         let character = Character {
-            boot_ms: 50 + self.random.next() % 200,
+            boot_ms: 50 + self.random.draw() % 200,
             fails,
             hangs: bad && !fails,
-            agent: self.random.next() % 4 > 0,
-            service_ms: 1 + self.random.next() % 20,
+            agent: !self.random.draw().is_multiple_of(4),
+            service_ms: 1 + self.random.draw() % 20,
         };
-        self.booting.push((self.now + character.boot_ms, order.worker));
-        self.nodes.insert(order.worker, Node::new(character, seat.0, seat.1));
+        self.booting
+            .push((self.now + character.boot_ms, order.worker));
+        self.nodes
+            .insert(order.worker, Node::new(character, seat.0, seat.1));
     }
 
     fn is_newest(&self, revision: u32) -> bool {
         self.nodes.values().all(|n| n.revision <= revision)
-            && self.core.app(APP).is_some_and(pando_supervisor::core::App::is_reloading)
+            && self
+                .core
+                .app(APP)
+                .is_some_and(pando_supervisor::core::App::is_reloading)
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32) {
-        if signal == 9 || self.nodes.get(&worker).is_some_and(|n| n.serving.is_empty()) {
+        if signal == 9
+            || self
+                .nodes
+                .get(&worker)
+                .is_some_and(|n| n.serving.is_empty())
+        {
             self.end(worker, Exit::Signal(signal));
         } else if let Some(node) = self.nodes.get_mut(&worker) {
             node.close();
@@ -246,7 +303,9 @@ impl World {
 
     /// The process ends: what it had taken goes with it; what it had not read does not.
     fn end(&mut self, worker: WorkerId, exit: Exit) {
-        let Some(node) = self.nodes.remove(&worker) else { return };
+        let Some(node) = self.nodes.remove(&worker) else {
+            return;
+        };
         self.booting.retain(|(_, w)| *w != worker);
         for (client, _) in node.serving {
             self.open.remove(&client);
@@ -268,7 +327,7 @@ impl World {
             self.boot();
             self.turn_loops();
             self.accept_in_supervisor();
-            if self.now % 20 == 0 {
+            if self.now.is_multiple_of(20) {
                 self.look_at_queues();
             }
             if self.core.next_deadline().is_some_and(|due| due <= self.now) {
@@ -279,7 +338,7 @@ impl World {
     }
 
     fn arrivals(&mut self) {
-        for _ in 0..self.random.next() % 3 {
+        for _ in 0..(self.random.draw() % 6) / 4 {
             self.next_client += 1;
             if self.kernel.arrive(self.next_client, &mut self.random) {
                 self.arrived += 1;
@@ -297,7 +356,7 @@ impl World {
         if self.chance(self.faults.stall)
             && let Some(worker) = self.any_worker()
         {
-            let until = self.now + 200 + self.random.next() % 3_000;
+            let until = self.now + 200 + self.random.draw() % 3_000;
             if let Some(node) = self.nodes.get_mut(&worker) {
                 node.stalled_until = until;
             }
@@ -309,8 +368,10 @@ impl World {
             self.reloading = (!refused).then_some(op);
         }
         if self.chance(self.faults.scale) {
-            let count = 1 + u32::try_from(self.random.next() % 6).unwrap_or(0);
-            self.order(Order::Scale { instances: Instances::Count(count) });
+            let count = 1 + u32::try_from(self.random.draw() % 6).unwrap_or(0);
+            self.order(Order::Scale {
+                instances: Instances::Count(count),
+            });
         }
         if self.chance(self.faults.supervisor_death) {
             self.supervisor_dies();
@@ -319,7 +380,9 @@ impl World {
 
     fn any_worker(&mut self) -> Option<WorkerId> {
         let all: Vec<WorkerId> = self.nodes.keys().copied().collect();
-        let at = usize::try_from(self.random.next() >> 1).ok()?.checked_rem(all.len())?;
+        let at = usize::try_from(self.random.draw() >> 1)
+            .ok()?
+            .checked_rem(all.len())?;
         all.get(at).copied()
     }
 
@@ -331,11 +394,17 @@ impl World {
     }
 
     fn boot(&mut self) {
-        let due: Vec<WorkerId> =
-            self.booting.iter().filter(|(at, _)| *at <= self.now).map(|(_, w)| *w).collect();
+        let due: Vec<WorkerId> = self
+            .booting
+            .iter()
+            .filter(|(at, _)| *at <= self.now)
+            .map(|(_, w)| *w)
+            .collect();
         self.booting.retain(|(at, _)| *at > self.now);
         for worker in due {
-            let Some(node) = self.nodes.get_mut(&worker) else { continue };
+            let Some(node) = self.nodes.get_mut(&worker) else {
+                continue;
+            };
             if node.character.fails {
                 self.end(worker, Exit::Code(1));
                 continue;
@@ -348,7 +417,13 @@ impl World {
 
     fn say(&mut self, worker: WorkerId, said: Vec<String>) {
         for line in said {
-            self.worker(worker, Target::Line { line: line.into_bytes(), fd: false });
+            self.worker(
+                worker,
+                Target::Line {
+                    line: line.into_bytes(),
+                    fd: false,
+                },
+            );
         }
     }
 
@@ -367,7 +442,9 @@ impl World {
     }
 
     fn turn(&mut self, worker: WorkerId) {
-        let Some(node) = self.nodes.get_mut(&worker) else { return };
+        let Some(node) = self.nodes.get_mut(&worker) else {
+            return;
+        };
         let end = self.now + node.character.service_ms;
         let mut said = Vec::new();
         for act in node.turn() {
@@ -382,9 +459,14 @@ impl World {
         }
         for (key, sockets) in &mut self.kernel.listeners {
             if node.takes_from_kernel(key, self.now) {
-                let seat = if sockets.queues.len() > 1 { node.seat } else { 0 };
+                let seat = if sockets.queues.len() > 1 {
+                    node.seat
+                } else {
+                    0
+                };
                 let waiting = sockets.queues.get_mut(seat).map(std::mem::take);
-                node.serving.extend(waiting.into_iter().flatten().map(|client| (client, end)));
+                node.serving
+                    .extend(waiting.into_iter().flatten().map(|client| (client, end)));
             }
         }
         let now = self.now;
@@ -406,7 +488,12 @@ impl World {
         while let Some((key, client)) = self.kernel.take_for_supervisor() {
             let conn = self.core.new_conn();
             self.conns.insert(conn, client);
-            self.input(Input::Accepted { app: APP.to_owned(), key, conn, client: None });
+            self.input(Input::Accepted {
+                app: APP.to_owned(),
+                key,
+                conn,
+                client: None,
+            });
         }
     }
 
@@ -418,11 +505,20 @@ impl World {
             .flat_map(pando_supervisor::core::App::steered_seats)
             .filter_map(|(key, seat)| {
                 let waiting = self.kernel.listeners.get(key)?.queues.get(seat)?.len();
-                Some((key.clone(), seat, u32::try_from(waiting).unwrap_or(u32::MAX)))
+                Some((
+                    key.clone(),
+                    seat,
+                    u32::try_from(waiting).unwrap_or(u32::MAX),
+                ))
             })
             .collect();
         for (key, seat, waiting) in looks {
-            self.input(Input::Queued { app: APP.to_owned(), key, seat, waiting });
+            self.input(Input::Queued {
+                app: APP.to_owned(),
+                key,
+                seat,
+                waiting,
+            });
         }
     }
 
@@ -443,8 +539,12 @@ impl World {
                 }
             }
         }
-        let serving: BTreeSet<Client> =
-            self.nodes.values().flat_map(|n| &n.serving).map(|(c, _)| *c).collect();
+        let serving: BTreeSet<Client> = self
+            .nodes
+            .values()
+            .flat_map(|n| &n.serving)
+            .map(|(c, _)| *c)
+            .collect();
         let in_channels: BTreeSet<Client> = kept.values().copied().collect();
         for client in self.conns.values() {
             let lost = !serving.contains(client) && !in_channels.contains(client);
@@ -455,7 +555,7 @@ impl World {
         self.conns = kept;
         self.reloading = None;
         self.bad_revisions = false;
-        self.core = core(self.random.next(), self.now);
+        self.core = core(self.random.draw(), self.now);
         let apps: Vec<_> = self
             .blobs
             .app
@@ -475,8 +575,12 @@ impl World {
         }
         let known: BTreeSet<WorkerId> = self.blobs.workers.keys().copied().collect();
         self.core.restore(self.now, &records, &apps, &workers);
-        let strangers: Vec<WorkerId> =
-            self.nodes.keys().filter(|id| !known.contains(id)).copied().collect();
+        let strangers: Vec<WorkerId> = self
+            .nodes
+            .keys()
+            .filter(|id| !known.contains(id))
+            .copied()
+            .collect();
         for worker in strangers {
             self.end(worker, Exit::Signal(9));
         }
@@ -485,9 +589,20 @@ impl World {
 
     /// After the faults: all is well, and nobody was forgotten.
     pub fn check(&mut self) {
-        let Some(app) = self.core.app(APP) else { panic!("the app is gone") };
-        assert!(app.is_fully_ready(), "{} of {} ready", app.ready_count(), app.wanted());
-        assert_eq!(self.nodes.len(), app.wanted() as usize, "workers that nobody wants");
+        let Some(app) = self.core.app(APP) else {
+            panic!("the app is gone")
+        };
+        assert!(
+            app.is_fully_ready(),
+            "{} of {} ready",
+            app.ready_count(),
+            app.wanted()
+        );
+        assert_eq!(
+            self.nodes.len(),
+            app.wanted() as usize,
+            "workers that nobody wants"
+        );
         let seats: BTreeSet<usize> = app.workers().map(|w| w.seat).collect();
         for sockets in self.kernel.listeners.values() {
             let steered: BTreeSet<usize> = sockets.steered.iter().copied().collect();
@@ -495,11 +610,25 @@ impl World {
                 assert_eq!(steered, seats, "steering to seats that nobody is in");
             }
         }
-        assert!(self.kernel.waiting() <= 2, "{} wait in queues", self.kernel.waiting());
+        assert!(
+            self.kernel.waiting() <= 2,
+            "{} wait in queues",
+            self.kernel.waiting()
+        );
         let newest: Vec<Client> = self.open.iter().copied().collect();
-        let old = newest.iter().filter(|c| **c + 50 < self.next_client).count();
-        assert_eq!(old, 0, "connections forgotten: {newest:?} of {}", self.next_client);
-        assert_eq!(self.arrived, self.served + self.excused + newest.len() as u64);
+        let old = newest
+            .iter()
+            .filter(|c| **c + 50 < self.next_client)
+            .count();
+        assert_eq!(
+            old, 0,
+            "connections forgotten: {newest:?} of {}",
+            self.next_client
+        );
+        assert_eq!(
+            self.arrived,
+            self.served + self.excused + newest.len() as u64
+        );
         assert!(self.served > 0);
     }
 
@@ -512,15 +641,26 @@ impl World {
     }
 
     pub fn describe(&self) -> String {
-        let Some(app) = self.core.app(APP) else { return "no app".to_owned() };
+        let Some(app) = self.core.app(APP) else {
+            return "no app".to_owned();
+        };
         let workers: Vec<String> = app
             .workers()
             .map(|w| format!("{}@{} r{} {:?}", w.id.0, w.seat, w.revision, w.phase))
             .collect();
-        format!("t={} {:?} {workers:?} {:?}", self.now, app.instances(), self.kernel)
+        format!(
+            "t={} {:?} {workers:?} {:?}",
+            self.now,
+            app.instances(),
+            self.kernel
+        )
     }
 }
 
 fn core(seed: u64, now: Ms) -> Core {
-    Core::new(Options { cores: 4, seed, first_message: now * 1_000 })
+    Core::new(Options {
+        cores: 4,
+        seed,
+        first_message: now * 1_000,
+    })
 }

@@ -4,8 +4,14 @@ use app_spec::Balance;
 use sim::{Faults, World};
 
 const SEEDS: u64 = 256;
-const NEVER: Faults =
-    Faults { crash: 0, stall: 0, reload: 0, bad_build: 0, scale: 0, supervisor_death: 0 };
+const NEVER: Faults = Faults {
+    crash: 0,
+    stall: 0,
+    reload: 0,
+    bad_build: 0,
+    scale: 0,
+    supervisor_death: 0,
+};
 
 fn seeds() -> Vec<u64> {
     match std::env::var("SEED") {
@@ -20,7 +26,7 @@ fn fleet(instances: u32, balance: Balance, faults: Faults) {
             let mut world = World::new(seed, instances, balance, faults);
             world.run(1_000, false);
             world.run(20_000, true);
-            world.run(60_000, false);
+            world.run(45_000, false);
             let state = world.describe();
             let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check()));
             if checked.is_err() {
@@ -43,10 +49,14 @@ fn nothing_is_lost_without_faults() {
 #[test]
 fn reloads_lose_no_connection_at_all() {
     for seed in seeds() {
-        let faults = Faults { reload: 300, bad_build: 3, ..NEVER };
+        let faults = Faults {
+            reload: 300,
+            bad_build: 3,
+            ..NEVER
+        };
         let mut world = World::new(seed, 4, Balance::Steered, faults);
         world.run(20_000, true);
-        world.run(60_000, false);
+        world.run(40_000, false);
         world.check();
         assert_eq!(world.excused(), 0, "SEED={seed}");
     }
@@ -54,20 +64,42 @@ fn reloads_lose_no_connection_at_all() {
 
 #[test]
 fn a_fleet_survives_crashes_stalls_and_reloads() {
-    let faults = Faults { crash: 200, stall: 150, reload: 500, bad_build: 3, ..NEVER };
+    let faults = Faults {
+        crash: 200,
+        stall: 150,
+        reload: 500,
+        bad_build: 3,
+        ..NEVER
+    };
     fleet(4, Balance::Steered, faults);
 }
 
 #[test]
 fn a_single_worker_survives_too() {
-    let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 2, ..NEVER };
+    let faults = Faults {
+        crash: 300,
+        stall: 300,
+        reload: 500,
+        bad_build: 2,
+        ..NEVER
+    };
     fleet(1, Balance::Steered, faults);
 }
 
 #[test]
 fn hand_over_loses_nothing_either() {
-    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::IpHash] {
-        let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 3, ..NEVER };
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::IpHash,
+    ] {
+        let faults = Faults {
+            crash: 300,
+            stall: 300,
+            reload: 500,
+            bad_build: 3,
+            ..NEVER
+        };
         fleet(3, balance, faults);
     }
 }
@@ -87,6 +119,12 @@ fn supervisors_may_die_at_any_moment() {
 
 #[test]
 fn a_shared_listener_works_the_same() {
-    let faults = Faults { crash: 300, stall: 300, reload: 500, bad_build: 3, ..NEVER };
+    let faults = Faults {
+        crash: 300,
+        stall: 300,
+        reload: 500,
+        bad_build: 3,
+        ..NEVER
+    };
     fleet(2, Balance::Shared, faults);
 }

@@ -71,8 +71,10 @@ impl App {
             rollout: None,
             instances: Vec::new(),
             workers: BTreeMap::new(),
-            primary: Primary::new(node_cluster::Options { window: HAND_OVER_WINDOW })
-                .numbered_from(first_message),
+            primary: Primary::new(node_cluster::Options {
+                window: HAND_OVER_WINDOW,
+            })
+            .numbered_from(first_message),
             listeners: BTreeMap::new(),
             pending: VecDeque::new(),
             handed: BTreeMap::new(),
@@ -132,7 +134,9 @@ impl App {
 
     pub fn ready_count(&self) -> u32 {
         let ready = |i: &&Instance| {
-            i.current.and_then(|w| self.workers.get(&w)).is_some_and(Worker::is_ready)
+            i.current
+                .and_then(|w| self.workers.get(&w))
+                .is_some_and(Worker::is_ready)
         };
         u32::try_from(self.instances.iter().filter(ready).count()).unwrap_or(u32::MAX)
     }
@@ -148,7 +152,13 @@ impl App {
             && !self.instances.is_empty()
             && self.workers.is_empty()
             && self.instances.iter().all(|i| i.done);
-        done.then(|| self.instances.iter().filter_map(|i| i.exit_code).max().unwrap_or(0))
+        done.then(|| {
+            self.instances
+                .iter()
+                .filter_map(|i| i.exit_code)
+                .max()
+                .unwrap_or(0)
+        })
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -165,9 +175,12 @@ impl App {
             && self.rollout.is_none()
             && !self.workers().any(Worker::is_leaving)
             && self.instances.iter().all(|i| {
-                let ready = i.current.and_then(|w| self.workers.get(&w)).is_some_and(|w| {
-                    w.is_ready() && w.revision == self.revision && w.replace.is_none()
-                });
+                let ready = i
+                    .current
+                    .and_then(|w| self.workers.get(&w))
+                    .is_some_and(|w| {
+                        w.is_ready() && w.revision == self.revision && w.replace.is_none()
+                    });
                 i.successor.is_none() && (ready || i.done)
             })
     }
@@ -179,7 +192,9 @@ impl App {
         kind: &'static str,
         text: impl Into<String>,
     ) {
-        let instance = worker.and_then(|w| self.workers.get(&w)).map(|w| w.instance);
+        let instance = worker
+            .and_then(|w| self.workers.get(&w))
+            .map(|w| w.instance);
         cx.emit(Effect::Notice(Notice {
             app: self.name().to_owned(),
             worker,
@@ -190,9 +205,12 @@ impl App {
     }
 
     pub(super) fn persist(&self, cx: &mut Context) {
-        let running = self.desired != Desired::Stopped
-            || matches!(self.after_stop, AfterStop::Start(_));
-        cx.emit(Effect::Persist(AppRecord { spec: Arc::clone(&self.spec), running }));
+        let running =
+            self.desired != Desired::Stopped || matches!(self.after_stop, AfterStop::Start(_));
+        cx.emit(Effect::Persist(AppRecord {
+            spec: Arc::clone(&self.spec),
+            running,
+        }));
     }
 
     pub(super) fn order_start(&mut self, cx: &mut Context, op: OpId, spec: Option<AppSpec>) {
@@ -209,7 +227,10 @@ impl App {
                 worker: None,
                 exit_code: 1,
             };
-            cx.emit(Effect::Finished { op, outcome: Outcome::Failed(failure) });
+            cx.emit(Effect::Finished {
+                op,
+                outcome: Outcome::Failed(failure),
+            });
             return;
         }
         self.begin(op, Goal::Started, "started");
@@ -274,7 +295,10 @@ impl App {
                 self.spec = Arc::new(spec);
                 self.persist(cx);
                 let text = format!("{}: configured", self.name());
-                cx.emit(Effect::Finished { op, outcome: Outcome::Done(text) });
+                cx.emit(Effect::Finished {
+                    op,
+                    outcome: Outcome::Done(text),
+                });
             }
             Order::Scale { instances } => self.order_scale(cx, op, instances),
         }
@@ -288,7 +312,10 @@ impl App {
         if self.desired == Desired::Stopped {
             self.persist(cx);
             let text = format!("{}: will start with {wanted}", self.name());
-            cx.emit(Effect::Finished { op, outcome: Outcome::Done(text) });
+            cx.emit(Effect::Finished {
+                op,
+                outcome: Outcome::Done(text),
+            });
             return;
         }
         self.set_wanted(cx, wanted);
@@ -315,7 +342,9 @@ impl App {
             self.instances.push(Instance::new(self.wanted()));
         }
         while self.wanted() > wanted {
-            let Some(instance) = self.instances.pop() else { break };
+            let Some(instance) = self.instances.pop() else {
+                break;
+            };
             for id in [instance.current, instance.successor].into_iter().flatten() {
                 self.retire(cx, id, RetireStyle::Gentle);
             }
@@ -346,7 +375,11 @@ impl App {
             Target::ChannelStuck => self.channel_stuck(cx, id),
             Target::Exited { exit } => self.exited_worker(cx, id, exit),
             Target::ProbeResult { conn, result } => self.probe_result(cx, id, conn, result),
-            Target::Usage { memory_bytes, connections, timed } => {
+            Target::Usage {
+                memory_bytes,
+                connections,
+                timed,
+            } => {
                 self.usage(cx, id, memory_bytes, connections, timed);
             }
         }
@@ -373,7 +406,9 @@ impl App {
                 self.close_listeners(cx, |_| true);
                 if !self.gone {
                     self.gone = true;
-                    cx.emit(Effect::Unpersist { app: self.name().to_owned() });
+                    cx.emit(Effect::Unpersist {
+                        app: self.name().to_owned(),
+                    });
                 }
             }
         }
@@ -402,7 +437,11 @@ impl App {
             .filter(|i| i.successor.is_none() && i.not_before > self.last_tick)
             .map(|i| i.not_before);
         let workers = self.workers().flat_map(|w| {
-            [self.readiness_deadline(w), self.ping_deadline(w), super::retire::deadline(w)]
+            [
+                self.readiness_deadline(w),
+                self.ping_deadline(w),
+                super::retire::deadline(w),
+            ]
         });
         respawn.chain(replacing).chain(workers.flatten()).min()
     }

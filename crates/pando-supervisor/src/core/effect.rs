@@ -11,32 +11,83 @@ use super::operation::{OpId, Outcome};
 pub enum Effect {
     Spawn(SpawnOrder),
     /// A signal to a worker's process, or to it and all that descends from it.
-    Signal { worker: WorkerId, signal: i32, tree: bool },
+    Signal {
+        worker: WorkerId,
+        signal: i32,
+        tree: bool,
+    },
     /// The worker has ended and all about it was handled: root may forget it.
-    Forget { worker: WorkerId },
+    Forget {
+        worker: WorkerId,
+    },
     /// One line on the worker's channel.
-    Send { worker: WorkerId, line: Vec<u8>, attach: Attach },
+    Send {
+        worker: WorkerId,
+        line: Vec<u8>,
+        attach: Attach,
+    },
     /// Listen. `seats` sockets for [`ListenMode::Seats`], else one.
-    Open { app: String, key: HandleKey, address: ListenAddress, mode: ListenMode, seats: usize },
+    Open {
+        app: String,
+        key: HandleKey,
+        address: ListenAddress,
+        mode: ListenMode,
+        seats: usize,
+    },
     /// More seats on an open listener, before any later effect that names them.
-    Grow { app: String, key: HandleKey, seats: usize },
-    CloseListener { app: String, key: HandleKey },
+    Grow {
+        app: String,
+        key: HandleKey,
+        seats: usize,
+    },
+    CloseListener {
+        app: String,
+        key: HandleKey,
+    },
     /// New connections go to these seats only.
-    Steer { app: String, key: HandleKey, seats: Vec<usize> },
+    Steer {
+        app: String,
+        key: HandleKey,
+        seats: Vec<usize>,
+    },
     /// Accept in the supervisor what waits at these seats (seat 0 is a single listener's).
-    Accept { app: String, key: HandleKey, seats: Vec<usize> },
+    Accept {
+        app: String,
+        key: HandleKey,
+        seats: Vec<usize>,
+    },
     /// Nothing more can be taken for this app for now; or again.
-    Gate { app: String, open: bool },
+    Gate {
+        app: String,
+        open: bool,
+    },
     /// The supervisor's copy of this connection is not needed any more.
-    DropConn { conn: ConnId },
+    DropConn {
+        conn: ConnId,
+    },
     /// Look whether the worker is ready or well; answered by `ProbeResult`.
-    Probe { worker: WorkerId, probe: Probe, timeout_ms: u64 },
+    Probe {
+        worker: WorkerId,
+        probe: Probe,
+        timeout_ms: u64,
+    },
     /// Journal and fsync before any later effect is carried out.
     Persist(AppRecord),
-    Unpersist { app: String },
+    Unpersist {
+        app: String,
+    },
     Notice(Notice),
-    Progress { op: OpId, app: String, ready: u32, wanted: u32, text: String },
-    Finished { op: OpId, outcome: Outcome },
+    Progress {
+        op: OpId,
+        app: String,
+        ready: u32,
+        wanted: u32,
+        text: String,
+    },
+    Finished {
+        op: OpId,
+        outcome: Outcome,
+    },
 }
 
 /// How a worker is to be started.

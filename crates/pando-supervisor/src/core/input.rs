@@ -10,36 +10,77 @@ use super::operation::OpId;
 #[derive(Debug)]
 pub enum Input {
     /// A person or a file wants something of one app.
-    Order { op: OpId, app: String, order: Order },
+    Order {
+        op: OpId,
+        app: String,
+        order: Box<Order>,
+    },
     /// The answer to [`super::Effect::Open`]: the port that was bound (0 for a unix path).
-    Opened { app: String, key: HandleKey, result: Result<u16, OpenFailure> },
+    Opened {
+        app: String,
+        key: HandleKey,
+        result: Result<u16, OpenFailure>,
+    },
     /// A connection was accepted by the supervisor, in hand-over mode or in a rescue.
-    Accepted { app: String, key: HandleKey, conn: ConnId, client: Option<IpAddr> },
+    Accepted {
+        app: String,
+        key: HandleKey,
+        conn: ConnId,
+        client: Option<IpAddr>,
+    },
     /// Connections that wait in a seat's accept queue, sampled.
-    Queued { app: String, key: HandleKey, seat: usize, waiting: u32 },
+    Queued {
+        app: String,
+        key: HandleKey,
+        seat: usize,
+        waiting: u32,
+    },
     /// Watched files changed and have been quiet since.
-    Changed { app: String },
-    Worker { worker: WorkerId, event: Target },
+    Changed {
+        app: String,
+    },
+    Worker {
+        worker: WorkerId,
+        event: Target,
+    },
 }
 
 /// What happened to one worker.
 #[derive(Debug)]
 pub enum Target {
-    Spawned { pid: u32 },
-    SpawnFailed { why: String },
+    Spawned {
+        pid: u32,
+    },
+    SpawnFailed {
+        why: String,
+    },
     /// One line on its channel, and whether a file descriptor came with it.
-    Line { line: Vec<u8>, fd: bool },
+    Line {
+        line: Vec<u8>,
+        fd: bool,
+    },
     /// A line too long to hold was passed over.
-    Oversized { bytes: u64 },
+    Oversized {
+        bytes: u64,
+    },
     /// Its channel was read to the end.
     ChannelClosed,
     /// It never reads its channel and the bounded queue is full.
     ChannelStuck,
-    Exited { exit: Exit },
-    ProbeResult { conn: Option<ConnId>, result: Result<Vec<String>, String> },
+    Exited {
+        exit: Exit,
+    },
+    ProbeResult {
+        conn: Option<ConnId>,
+        result: Result<Vec<String>, String>,
+    },
     /// Resident memory, bytes; rough count of open connections. `timed`: one of the looks that
     /// come once a second, which the memory limit counts.
-    Usage { memory_bytes: u64, connections: u32, timed: bool },
+    Usage {
+        memory_bytes: u64,
+        connections: u32,
+        timed: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,18 +130,30 @@ pub struct OpenFailure {
 #[derive(Debug)]
 pub enum Order {
     /// A new app, or a stopped one to this spec.
-    Start { spec: AppSpec },
+    Start {
+        spec: AppSpec,
+    },
     /// A stopped app as it was.
     StartKnown,
     Stop,
     /// All workers at once.
-    Restart { spec: Option<AppSpec> },
+    Restart {
+        spec: Option<AppSpec>,
+    },
     /// Rolling, canary first.
-    Reload { spec: Option<AppSpec> },
+    Reload {
+        spec: Option<AppSpec>,
+    },
     /// Take the parts of the spec that touch no worker.
-    Configure { spec: AppSpec },
+    Configure {
+        spec: AppSpec,
+    },
     Delete,
-    Scale { instances: Instances },
+    Scale {
+        instances: Instances,
+    },
     /// The daemon ends: stop, but stay journaled as running.
-    Close { signal: Option<i32> },
+    Close {
+        signal: Option<i32>,
+    },
 }

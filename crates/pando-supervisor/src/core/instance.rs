@@ -28,7 +28,10 @@ pub struct Instance {
 
 impl Instance {
     pub fn new(number: u32) -> Self {
-        Self { number, ..Self::default() }
+        Self {
+            number,
+            ..Self::default()
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

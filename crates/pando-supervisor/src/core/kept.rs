@@ -6,16 +6,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
-    Tcp { host: Option<String>, port: u16, ipv6_only: bool },
-    Unix { path: String },
-    Fd { fd: i32 },
-    Udp { host: Option<String>, port: u16, ipv6: bool },
+    Tcp {
+        host: Option<String>,
+        port: u16,
+        ipv6_only: bool,
+    },
+    Unix {
+        path: String,
+    },
+    Fd {
+        fd: i32,
+    },
+    Udp {
+        host: Option<String>,
+        port: u16,
+        ipv6: bool,
+    },
 }
 
 impl Address {
     pub fn of(address: &ListenAddress) -> Self {
         match address.clone() {
-            ListenAddress::Tcp { host, port, ipv6_only } => Self::Tcp { host, port, ipv6_only },
+            ListenAddress::Tcp {
+                host,
+                port,
+                ipv6_only,
+            } => Self::Tcp {
+                host,
+                port,
+                ipv6_only,
+            },
             ListenAddress::Unix { path } => Self::Unix { path },
             ListenAddress::Fd(fd) => Self::Fd { fd },
             ListenAddress::Udp { host, port, ipv6 } => Self::Udp { host, port, ipv6 },
@@ -24,7 +44,15 @@ impl Address {
 
     pub fn listen_address(&self) -> ListenAddress {
         match self.clone() {
-            Self::Tcp { host, port, ipv6_only } => ListenAddress::Tcp { host, port, ipv6_only },
+            Self::Tcp {
+                host,
+                port,
+                ipv6_only,
+            } => ListenAddress::Tcp {
+                host,
+                port,
+                ipv6_only,
+            },
             Self::Unix { path } => ListenAddress::Unix { path },
             Self::Fd { fd } => ListenAddress::Fd(fd),
             Self::Udp { host, port, ipv6 } => ListenAddress::Udp { host, port, ipv6 },

@@ -22,14 +22,21 @@ impl App {
         let (spec, revision) = self.spec_to_run(newest);
         let id = cx.new_worker();
         let number = self.instances[index].number;
-        let mut worker =
-            Worker::new(id, number, self.free_seat(), revision, Arc::clone(&spec), cx.now);
+        let mut worker = Worker::new(
+            id,
+            number,
+            self.free_seat(),
+            revision,
+            Arc::clone(&spec),
+            cx.now,
+        );
         let cluster = spec.is_cluster();
         worker.channel = cluster || spec.runtime() == Some(Runtime::Node);
         worker.port = if cluster {
             None
         } else {
-            spec.port.and_then(|p| u16::try_from(u32::from(p) + number).ok())
+            spec.port
+                .and_then(|p| u16::try_from(u32::from(p) + number).ok())
         };
         if worker.channel {
             self.primary.join(id);
@@ -64,11 +71,15 @@ impl App {
     }
 
     fn free_seat(&self) -> usize {
-        (0..).find(|seat| self.workers().all(|w| w.seat != *seat)).unwrap_or(0)
+        (0..)
+            .find(|seat| self.workers().all(|w| w.seat != *seat))
+            .unwrap_or(0)
     }
 
     pub(super) fn spawn_failed(&mut self, cx: &mut Context, id: WorkerId, why: String) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
         let effects = self.primary.leave(id);
         self.carry_out(cx, effects);
         self.problem = Some(format!("cannot be started: {why}"));
@@ -84,7 +95,9 @@ impl App {
             "exited"
         };
         self.notice(cx, Some(id), kind, format!("worker {}: {exit}", id.0));
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
         cx.emit(Effect::Forget { worker: id });
         let why = match &worker.doomed {
             Some(why) => why.clone(),
@@ -95,9 +108,11 @@ impl App {
 
     /// A worker has gone: whose place was it, and what follows.
     fn ended_early(&mut self, cx: &mut Context, worker: &Worker, why: &str, exit: Option<Exit>) {
-        let Some(index) = self.instances.iter().position(|i| {
-            i.current == Some(worker.id) || i.successor == Some(worker.id)
-        }) else {
+        let Some(index) = self
+            .instances
+            .iter()
+            .position(|i| i.current == Some(worker.id) || i.successor == Some(worker.id))
+        else {
             return;
         };
         if self.instances[index].successor == Some(worker.id) {
@@ -177,7 +192,11 @@ impl App {
         let delay = if instance.crash_loop {
             policy.backoff_max_ms
         } else {
-            backoff(instance.fast_exits, policy.backoff_min_ms, policy.backoff_max_ms)
+            backoff(
+                instance.fast_exits,
+                policy.backoff_min_ms,
+                policy.backoff_max_ms,
+            )
         };
         instance.not_before = cx.now + cx.random.jitter(delay);
         let begins = instance.crash_loop && !was_looping;
@@ -219,7 +238,9 @@ mod tests {
     #[test]
     fn the_first_restart_is_at_once_and_the_next_double_to_the_cap() {
         let waits: Vec<u64> = (0..12).map(|n| backoff(n, 100, 30_000)).collect();
-        let expect = [0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000];
+        let expect = [
+            0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000,
+        ];
         assert_eq!(waits, expect);
     }
 }

@@ -3,12 +3,15 @@
 use app_spec::{Balance, Runtime};
 use node_cluster::{HandleKey, ListenAddress, ListenReply, QueryId, WorkerId};
 
-use super::Context;
 use super::app::App;
 use super::effect::{Effect, ListenMode};
 use super::input::OpenFailure;
 use super::steering::{Listener, Opening};
-use super::worker::{RetireStyle, Worker};
+use super::worker::{Phase, RetireStyle, StopStep, Worker};
+use super::{Context, Ms};
+
+/// A worker that has disconnected ends by itself within this, or gets its stop signal.
+const LINGER_MS: Ms = 250;
 
 impl App {
     pub(super) fn line(&mut self, cx: &mut Context, id: WorkerId, line: &[u8], fd: bool) {
@@ -20,12 +23,29 @@ impl App {
     }
 
     pub(super) fn channel_closed(&mut self, cx: &mut Context, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if !worker.channel {
             return;
         }
         worker.channel = false;
         worker.pings.outstanding = None;
+        let disconnected = matches!(
+            worker.phase,
+            Phase::Stopping {
+                step: StopStep::Disconnected,
+                ..
+            }
+        );
+        if disconnected {
+            // Its servers and connections are closed. What still holds its loop, a timer or a
+            // database connection, is no reason to wait.
+            worker.phase = Phase::Stopping {
+                until: cx.now + LINGER_MS,
+                step: StopStep::Disconnected,
+            };
+        }
         let effects = self.primary.leave(id);
         self.carry_out(cx, effects);
     }
@@ -45,14 +65,32 @@ impl App {
         use node_cluster::Effect as Node;
         for effect in effects {
             match effect {
-                Node::Send { worker, line, attach } => {
-                    cx.emit(Effect::Send { worker, line, attach });
+                Node::Send {
+                    worker,
+                    line,
+                    attach,
+                } => {
+                    cx.emit(Effect::Send {
+                        worker,
+                        line,
+                        attach,
+                    });
                 }
-                Node::Query { worker, query, key, address } => {
+                Node::Query {
+                    worker,
+                    query,
+                    key,
+                    address,
+                } => {
                     self.asked_to_listen(cx, worker, query, key, address);
                 }
                 Node::Online { worker: _ } => {}
-                Node::Listening { worker, key, port, address: _ } => {
+                Node::Listening {
+                    worker,
+                    key,
+                    port,
+                    address: _,
+                } => {
                     self.is_listening(worker, &key, port);
                     self.check_readiness(cx, worker);
                 }
@@ -88,17 +126,29 @@ impl App {
         address: ListenAddress,
     ) {
         self.is_server = true;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.asked_to_listen = true;
         let mode = listen_mode(worker, &address);
         let seats = worker.seat + 1;
         match self.listeners.get_mut(&key) {
             None => {
-                let seats = if mode == ListenMode::Seats { self.seats_wanted(seats) } else { 1 };
+                let seats = if mode == ListenMode::Seats {
+                    self.seats_wanted(seats)
+                } else {
+                    1
+                };
                 let listener = Listener::new(address.clone(), mode, seats, (id, query));
                 self.listeners.insert(key.clone(), listener);
                 let app = self.name().to_owned();
-                cx.emit(Effect::Open { app, key, address, mode, seats });
+                cx.emit(Effect::Open {
+                    app,
+                    key,
+                    address,
+                    mode,
+                    seats,
+                });
             }
             Some(listener) => match &mut listener.opening {
                 Some(opening) => opening.asked.push((id, query)),
@@ -118,8 +168,12 @@ impl App {
         key: HandleKey,
         result: Result<u16, OpenFailure>,
     ) {
-        let Some(listener) = self.listeners.get_mut(&key) else { return };
-        let Some(Opening { asked }) = listener.opening.take() else { return };
+        let Some(listener) = self.listeners.get_mut(&key) else {
+            return;
+        };
+        let Some(Opening { asked }) = listener.opening.take() else {
+            return;
+        };
         match result {
             Ok(port) => {
                 listener.port = Some(port);
@@ -134,7 +188,9 @@ impl App {
                     if let Some(w) = self.workers.get_mut(&worker) {
                         w.doomed = Some(failure.why.clone());
                     }
-                    let reply = ListenReply::Error { errno: failure.errno };
+                    let reply = ListenReply::Error {
+                        errno: failure.errno,
+                    };
                     let effects = self.primary.answer(query, reply);
                     self.carry_out(cx, effects);
                 }
@@ -160,7 +216,9 @@ impl App {
                 ListenReply::Handle
             }
             ListenMode::Shared => ListenReply::Handle,
-            ListenMode::HandOver => ListenReply::Faux { sockname: listener.sockname() },
+            ListenMode::HandOver => ListenReply::Faux {
+                sockname: listener.sockname(),
+            },
         };
         let effects = self.primary.answer(query, reply);
         self.carry_out(cx, effects);
@@ -177,7 +235,9 @@ impl App {
 
     /// The app closed a server. The listener goes when nobody has it and nobody is coming.
     fn closed(&mut self, cx: &mut Context, id: WorkerId, key: &HandleKey) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.listening.remove(key);
         let on_its_own = worker.is_ready();
         if on_its_own
@@ -191,14 +251,16 @@ impl App {
     /// `cluster.worker.disconnect()` in the worker: its place is free for a successor at once.
     fn leaves_by_itself(&mut self, cx: &mut Context, id: WorkerId) {
         let until = cx.now + self.spec.timeouts.stop_ms;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if worker.is_leaving() {
             return;
         }
         let was_ready = worker.is_ready();
-        worker.phase = super::worker::Phase::Stopping {
+        worker.phase = Phase::Stopping {
             until,
-            step: super::worker::StopStep::Disconnected,
+            step: StopStep::Disconnected,
         };
         self.notice(cx, Some(id), "leaving", "the worker disconnected by itself");
         for instance in &mut self.instances {
@@ -219,11 +281,15 @@ impl App {
 
     /// What the preload says: `hello`, and while draining `drained`.
     fn agent_message(&mut self, cx: &mut Context, id: WorkerId, message: &serde_json::Value) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.agent = true;
         if message.get("act").and_then(|a| a.as_str()) == Some("drained") {
-            worker.handles_signal =
-                message.get("handlesSignal").and_then(serde_json::Value::as_bool) == Some(true);
+            worker.handles_signal = message
+                .get("handlesSignal")
+                .and_then(serde_json::Value::as_bool)
+                == Some(true);
             self.drained(cx, id);
         }
     }
@@ -238,7 +304,9 @@ impl App {
     /// A successor takes the place of the one before it, which then leaves.
     pub(super) fn take_over(&mut self, cx: &mut Context, index: usize) {
         let instance = &mut self.instances[index];
-        let Some(successor) = instance.successor.take() else { return };
+        let Some(successor) = instance.successor.take() else {
+            return;
+        };
         if let Some(old) = instance.current.replace(successor) {
             self.retire(cx, old, RetireStyle::Gentle);
         }

@@ -64,7 +64,12 @@ pub(super) struct Operation {
 
 impl App {
     pub(super) fn begin(&mut self, id: OpId, goal: Goal, verb: &'static str) {
-        self.operations.push(Operation { id, goal, verb, told: (u32::MAX, String::new()) });
+        self.operations.push(Operation {
+            id,
+            goal,
+            verb,
+            told: (u32::MAX, String::new()),
+        });
     }
 
     /// Ends every waiting order for which `which` holds.
@@ -89,7 +94,10 @@ impl App {
         let failure = Failure {
             app: self.name().to_owned(),
             what: format!("{}: another order came in between", self.name()),
-            why: format!("`pando {verb} {}` was given before this was done", self.name()),
+            why: format!(
+                "`pando {verb} {}` was given before this was done",
+                self.name()
+            ),
             fix: "`pando ls` shows how things stand".to_owned(),
             worker: None,
             exit_code: 1,
@@ -120,7 +128,10 @@ impl App {
                         format!("{name}: {}, {ready} of {wanted} ready", op.verb)
                     }
                 };
-                cx.emit(Effect::Finished { op: op.id, outcome: Outcome::Done(text) });
+                cx.emit(Effect::Finished {
+                    op: op.id,
+                    outcome: Outcome::Done(text),
+                });
                 return false;
             }
             if op.told != (ready, text.clone()) {

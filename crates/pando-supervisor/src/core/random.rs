@@ -8,7 +8,7 @@ impl Random {
         Self(seed | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -21,6 +21,6 @@ impl Random {
         if span == 0 {
             return value;
         }
-        value - value / 4 + self.next() % (span + 1)
+        value - value / 4 + self.draw() % (span + 1)
     }
 }

@@ -61,7 +61,9 @@ impl App {
     }
 
     pub(super) fn check_readiness(&mut self, cx: &mut Context, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         match worker.phase {
             Phase::Ready => self.check_health(cx, id),
             Phase::Draining { .. } | Phase::Stopping { .. } => {}
@@ -84,9 +86,15 @@ impl App {
     }
 
     fn lacks(&self, worker: &Worker, now: Ms) -> Lacks {
-        let Some(pid) = worker.pid else { return Lacks::Event };
+        let Some(pid) = worker.pid else {
+            return Lacks::Event;
+        };
         if self.spec.wait_ready && worker.channel {
-            return if worker.said_ready { Lacks::Nothing } else { Lacks::Event };
+            return if worker.said_ready {
+                Lacks::Nothing
+            } else {
+                Lacks::Event
+            };
         }
         let alive = now.saturating_sub(worker.spawned_at);
         if worker.spec.is_cluster() && !worker.handles_signal {
@@ -110,23 +118,35 @@ impl App {
     }
 
     fn probe(&mut self, cx: &mut Context, id: WorkerId, asked: Asked, probe: Probe) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if worker.probes.outstanding.is_some() || cx.now < worker.probes.next_at {
             return;
         }
         worker.probes.outstanding = Some(asked);
         let timeout_ms = match asked {
-            Asked::Health(_) => {
-                self.spec.health.as_ref().map_or(PORT_TIMEOUT_MS, |h| h.timeout_ms)
-            }
+            Asked::Health(_) => self
+                .spec
+                .health
+                .as_ref()
+                .map_or(PORT_TIMEOUT_MS, |h| h.timeout_ms),
             Asked::Port | Asked::Listening => PORT_TIMEOUT_MS,
         };
-        cx.emit(Effect::Probe { worker: id, probe, timeout_ms });
+        cx.emit(Effect::Probe {
+            worker: id,
+            probe,
+            timeout_ms,
+        });
     }
 
     fn check_health(&mut self, cx: &mut Context, id: WorkerId) {
-        let Some(health) = self.spec.health.clone() else { return };
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(health) = self.spec.health.clone() else {
+            return;
+        };
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         if worker.probes.outstanding.is_some() || cx.now < worker.probes.next_at {
             return;
         }
@@ -150,7 +170,10 @@ impl App {
             return;
         }
         let conn = cx.new_conn();
-        let probe = Probe::Path { conn, path: health.target.clone() };
+        let probe = Probe::Path {
+            conn,
+            path: health.target.clone(),
+        };
         self.probe(cx, id, Asked::Health(Some(conn)), probe);
         let effects = self.primary.deliver(id, &key, conn);
         self.carry_out(cx, effects);
@@ -169,8 +192,12 @@ impl App {
         conn: Option<ConnId>,
         result: Result<Vec<String>, String>,
     ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Some(asked) = worker.probes.outstanding else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let Some(asked) = worker.probes.outstanding else {
+            return;
+        };
         if let (Asked::Health(expected), true) = (asked, conn.is_some())
             && expected != conn
         {
@@ -203,10 +230,18 @@ impl App {
     }
 
     fn health_result(&mut self, cx: &mut Context, id: WorkerId, result: Result<(), String>) {
-        let Some(health) = self.spec.health.clone() else { return };
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(health) = self.spec.health.clone() else {
+            return;
+        };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         let starting = worker.is_starting();
-        let every = if starting { STARTING_EVERY_MS } else { health.interval_ms };
+        let every = if starting {
+            STARTING_EVERY_MS
+        } else {
+            health.interval_ms
+        };
         worker.probes.next_at = cx.now + every;
         match result {
             Ok(()) => {
@@ -235,7 +270,9 @@ impl App {
 
     fn ready(&mut self, cx: &mut Context, id: WorkerId) {
         let interval = self.spec.health.as_ref().map_or(0, |h| h.interval_ms);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.phase = Phase::Ready;
         worker.ready_at = Some(cx.now);
         worker.pings.next_at = cx.now;
@@ -249,7 +286,9 @@ impl App {
 
     fn not_ready_in_time(&mut self, cx: &mut Context, id: WorkerId) {
         let seconds = self.spec.timeouts.ready_ms as f64 / 1000.0;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         let missing = if self.spec.wait_ready && !worker.said_ready {
             "it did not send 'ready' (wait_ready)".to_owned()
         } else if !worker.probes.last_why.is_empty() {

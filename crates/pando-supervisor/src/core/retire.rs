@@ -25,7 +25,9 @@ impl App {
     pub(super) fn retire(&mut self, cx: &mut Context, id: WorkerId, style: RetireStyle) {
         let drain_ms = self.spec.timeouts.drain_ms;
         let signal = self.spec.stop.signal.clone();
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if worker.is_leaving() {
             if let (Phase::Draining { style: s, .. }, RetireStyle::Signal(_)) =
                 (&mut worker.phase, style)
@@ -35,7 +37,10 @@ impl App {
             return;
         }
         let serves = worker.is_ready() && worker.channel && worker.agent;
-        worker.phase = Phase::Draining { until: cx.now + drain_ms, style };
+        worker.phase = Phase::Draining {
+            until: cx.now + drain_ms,
+            style,
+        };
         if !serves || drain_ms == 0 {
             self.drained(cx, id);
             return;
@@ -50,14 +55,25 @@ impl App {
         let stop_ms = self.spec.timeouts.stop_ms;
         let stop_signal = self.stop_signal();
         let message = self.spec.stop.message;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Phase::Draining { style, .. } = worker.phase else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let Phase::Draining { style, .. } = worker.phase else {
+            return;
+        };
         let gentle = style == RetireStyle::Gentle
             && !worker.handles_signal
             && worker.channel
             && !worker.listening.is_empty();
-        let step = if gentle { StopStep::Disconnected } else { StopStep::Signalled };
-        worker.phase = Phase::Stopping { until: cx.now + stop_ms, step };
+        let step = if gentle {
+            StopStep::Disconnected
+        } else {
+            StopStep::Signalled
+        };
+        worker.phase = Phase::Stopping {
+            until: cx.now + stop_ms,
+            step,
+        };
         if gentle {
             let effects = self.primary.disconnect(id);
             self.carry_out(cx, effects);
@@ -74,19 +90,35 @@ impl App {
     }
 
     fn signal_to_stop(&self, cx: &mut Context, id: WorkerId, signal: i32) {
-        let tree = self.workers.get(&id).is_some_and(|w| is_wrapped(&w.spec.command));
-        cx.emit(Effect::Signal { worker: id, signal, tree });
+        let tree = self
+            .workers
+            .get(&id)
+            .is_some_and(|w| is_wrapped(&w.spec.command));
+        cx.emit(Effect::Signal {
+            worker: id,
+            signal,
+            tree,
+        });
     }
 
     pub(super) fn check_retirement(&mut self, cx: &mut Context, id: WorkerId) {
         let stop_signal = self.stop_signal();
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let stop_ms = self.spec.timeouts.stop_ms;
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         match worker.phase {
             Phase::Draining { until, .. } if cx.now >= until => self.drained(cx, id),
             Phase::Stopping { until, step } if cx.now >= until => match step {
                 StopStep::Disconnected => {
+                    // One that still has connections had its time; one without has it now.
+                    let time = if worker.channel {
+                        AFTER_DISCONNECT_MS
+                    } else {
+                        stop_ms
+                    };
                     worker.phase = Phase::Stopping {
-                        until: cx.now + AFTER_DISCONNECT_MS,
+                        until: cx.now + time,
                         step: StopStep::Signalled,
                     };
                     self.signal_to_stop(cx, id, stop_signal);
@@ -100,12 +132,25 @@ impl App {
 
     /// SIGKILL to the worker and all that descends from it.
     pub(super) fn kill(&mut self, cx: &mut Context, id: WorkerId, times: u32) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.phase =
-            Phase::Stopping { until: cx.now + KILL_AGAIN_MS, step: StopStep::Killed(times) };
-        cx.emit(Effect::Signal { worker: id, signal: SIGKILL, tree: true });
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.phase = Phase::Stopping {
+            until: cx.now + KILL_AGAIN_MS,
+            step: StopStep::Killed(times),
+        };
+        cx.emit(Effect::Signal {
+            worker: id,
+            signal: SIGKILL,
+            tree: true,
+        });
         if times == 1 {
-            self.notice(cx, Some(id), "killed", "did not end in time: SIGKILL to its tree");
+            self.notice(
+                cx,
+                Some(id),
+                "killed",
+                "did not end in time: SIGKILL to its tree",
+            );
         }
     }
 }

@@ -44,7 +44,10 @@ impl App {
                 worker: None,
                 exit_code: 1,
             };
-            cx.emit(Effect::Finished { op, outcome: Outcome::Failed(failure) });
+            cx.emit(Effect::Finished {
+                op,
+                outcome: Outcome::Failed(failure),
+            });
             return;
         }
         self.begin_rollout(spec.unwrap_or_else(|| (*self.spec).clone()));
@@ -80,7 +83,11 @@ impl App {
                     self.spawn(cx, index, newest);
                 }
                 Some(current) if instance.successor.is_none() && self.is_outdated(current) => {
-                    let coming = self.instances.iter().filter(|i| i.successor.is_some()).count();
+                    let coming = self
+                        .instances
+                        .iter()
+                        .filter(|i| i.successor.is_some())
+                        .count();
                     let canary_runs = canary_only && self.has_canary();
                     let leaving = self.workers().filter(|w| w.is_leaving()).count();
                     if coming < at_once && !canary_runs && leaving < leaving_at_most {
@@ -96,7 +103,9 @@ impl App {
     fn order_of_work(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.instances.len()).collect();
         order.sort_by_key(|i| {
-            let current = self.instances[*i].current.and_then(|w| self.workers.get(&w));
+            let current = self.instances[*i]
+                .current
+                .and_then(|w| self.workers.get(&w));
             match current {
                 None => 0,
                 Some(w) if !w.is_available() => 1,
@@ -171,13 +180,23 @@ impl App {
 
     /// The new version does not work: back to the old one.
     pub(super) fn roll_back(&mut self, cx: &mut Context, worker: &Worker, why: &str) {
-        let Some(rollout) = self.rollout.take() else { return };
+        let Some(rollout) = self.rollout.take() else {
+            return;
+        };
         let failed = self.revision;
         self.spec = Arc::clone(&rollout.old);
         // New workers that are ready go back one by one, because their revision is not this one.
-        self.revision = if rollout.passed { failed + 1 } else { rollout.old_revision };
+        self.revision = if rollout.passed {
+            failed + 1
+        } else {
+            rollout.old_revision
+        };
         if rollout.passed {
-            for w in self.workers.values_mut().filter(|w| w.revision == rollout.old_revision) {
+            for w in self
+                .workers
+                .values_mut()
+                .filter(|w| w.revision == rollout.old_revision)
+            {
                 w.revision = failed + 1;
             }
             self.persist(cx);
@@ -230,7 +249,9 @@ impl App {
         timed: bool,
     ) {
         let limit = self.spec.memory_bytes;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.memory_bytes = memory_bytes;
         worker.connections = connections;
         let over = limit.is_some_and(|limit| memory_bytes > limit);
@@ -242,8 +263,17 @@ impl App {
             return;
         }
         let mb = |bytes: u64| bytes / (1024 * 1024);
-        let why = format!("memory {} MB over {} MB", mb(memory_bytes), mb(limit.unwrap_or(0)));
+        let why = format!(
+            "memory {} MB over {} MB",
+            mb(memory_bytes),
+            mb(limit.unwrap_or(0))
+        );
         worker.replace = Some(why.clone());
-        self.notice(cx, Some(id), "memory-limit", format!("{why}: replacing the worker"));
+        self.notice(
+            cx,
+            Some(id),
+            "memory-limit",
+            format!("{why}: replacing the worker"),
+        );
     }
 }

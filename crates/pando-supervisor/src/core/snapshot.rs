@@ -2,7 +2,6 @@
 //! gone. Kept by root as small blobs; specs are in the journal. A worker that was not ready yet is
 //! not worth restoring: it serves nobody, and what it asked may have died with the asker.
 
-use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use super::app::{App, Desired};
 use super::effect::{AppRecord, Effect, ListenMode};
 use super::instance::Instance;
 use super::kept::{Address, Protocol};
+use super::mark::Mark;
 use super::steering::Listener;
 use super::worker::{Phase, StopStep, Worker};
 use super::{Context, Core, Ms};
@@ -73,8 +73,13 @@ pub enum Life {
 impl App {
     /// Changes whenever [`App::snapshot`] would.
     pub fn mark(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (self.committed_revision(), self.is_server, self.instances.len()).hash(&mut hash);
+        let mut hash = Mark::new();
+        (
+            self.committed_revision(),
+            self.is_server,
+            self.instances.len(),
+        )
+            .hash(&mut hash);
         for i in &self.instances {
             (i.restarts, i.done).hash(&mut hash);
         }
@@ -144,7 +149,11 @@ impl App {
         }
         app.desired = Desired::Running;
         for (number, kept) in (0..app.spec.instances.resolve(cx.cores)).zip(
-            snapshot.instances.iter().map(Some).chain(std::iter::repeat(None)),
+            snapshot
+                .instances
+                .iter()
+                .map(Some)
+                .chain(std::iter::repeat(None)),
         ) {
             let mut instance = Instance::new(number);
             if let Some(kept) = kept {
@@ -174,8 +183,14 @@ impl App {
         }
         let id = WorkerId(kept.id);
         let spec = Arc::clone(&self.spec);
-        let mut worker =
-            Worker::new(id, kept.instance, kept.seat, kept.revision, spec, kept.spawned_at);
+        let mut worker = Worker::new(
+            id,
+            kept.instance,
+            kept.seat,
+            kept.revision,
+            spec,
+            kept.spawned_at,
+        );
         worker.pid = kept.pid;
         worker.ready_at = kept.ready_at;
         worker.port = kept.port;
@@ -231,9 +246,22 @@ impl Worker {
 
     /// Changes whenever its snapshot would.
     pub fn mark(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (self.life() as u8, self.pid, self.revision, self.seat, self.instance).hash(&mut hash);
-        (self.channel, self.agent, self.handles_signal, self.listening.len()).hash(&mut hash);
+        let mut hash = Mark::new();
+        (
+            self.life() as u8,
+            self.pid,
+            self.revision,
+            self.seat,
+            self.instance,
+        )
+            .hash(&mut hash);
+        (
+            self.channel,
+            self.agent,
+            self.handles_signal,
+            self.listening.len(),
+        )
+            .hash(&mut hash);
         self.listens.hash(&mut hash);
         hash.finish()
     }
@@ -260,10 +288,17 @@ impl Core {
         }
         for kept in workers {
             self.cx.next_worker = self.cx.next_worker.max(kept.id);
-            let back = self.apps.get_mut(&kept.app).is_some_and(|a| a.readopt(now, kept));
+            let back = self
+                .apps
+                .get_mut(&kept.app)
+                .is_some_and(|a| a.readopt(now, kept));
             if !back {
                 let worker = WorkerId(kept.id);
-                self.cx.emit(Effect::Signal { worker, signal: 9, tree: true });
+                self.cx.emit(Effect::Signal {
+                    worker,
+                    signal: 9,
+                    tree: true,
+                });
                 self.cx.emit(Effect::Forget { worker });
             }
         }

@@ -30,7 +30,9 @@ impl App {
         if self.last_tick == 0 || now.saturating_sub(self.last_tick) <= PAUSE_MS {
             return;
         }
-        let quiet = self.next_deadline().is_none_or(|due| now <= due.saturating_add(PAUSE_MS));
+        let quiet = self
+            .next_deadline()
+            .is_none_or(|due| now <= due.saturating_add(PAUSE_MS));
         if quiet {
             return;
         }
@@ -49,16 +51,16 @@ impl App {
         match (pings.outstanding, pings.stalled_since) {
             (Some(_), Some(since)) if worker.replace.is_none() => Some(since + STUCK_AFTER_MS),
             (Some(_), Some(_)) => None,
-            (Some((_, sent)), None) if pings.queued > 0 => {
-                Some(sent + STALLED_WITH_QUEUE_AFTER_MS)
-            }
+            (Some((_, sent)), None) if pings.queued > 0 => Some(sent + STALLED_WITH_QUEUE_AFTER_MS),
             (Some((_, sent)), None) => Some(sent + STALLED_AFTER_MS),
             (None, _) => Some(pings.next_at),
         }
     }
 
     pub(super) fn check_pings(&mut self, cx: &mut Context, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         if !worker.is_ready() || !worker.has_channel() {
             return;
         }
@@ -83,7 +85,9 @@ impl App {
             .workers()
             .any(|w| w.id != id && w.is_available() && w.pings.last_pong >= sent);
         let alone = !self.workers().any(|w| w.id != id && w.is_ready());
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if let Some(since) = worker.pings.stalled_since {
             if cx.now.saturating_sub(since) >= STUCK_AFTER_MS && worker.replace.is_none() {
                 let why = "its event loop has not turned for 30 s".to_owned();
@@ -130,7 +134,9 @@ impl App {
         else {
             return;
         };
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.pings.queued = waiting;
         if waiting == 0 || !worker.has_channel() {
             return;
@@ -149,8 +155,12 @@ impl App {
 
     pub(super) fn pong(&mut self, cx: &mut Context, id: WorkerId, ping: PingId) {
         let alone = self.workers().filter(|w| w.is_ready()).count() < 2;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Some((expected, sent)) = worker.pings.outstanding else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let Some((expected, sent)) = worker.pings.outstanding else {
+            return;
+        };
         if expected != ping {
             return;
         }
@@ -158,7 +168,12 @@ impl App {
         worker.pings.last_pong = cx.now;
         let in_time = cx.now.saturating_sub(sent) < STALLED_AFTER_MS;
         let Some(since) = worker.pings.stalled_since else {
-            worker.pings.next_at = cx.now + if alone { PING_ALONE_EVERY_MS } else { PING_EVERY_MS };
+            worker.pings.next_at = cx.now
+                + if alone {
+                    PING_ALONE_EVERY_MS
+                } else {
+                    PING_EVERY_MS
+                };
             return;
         };
         worker.pings.good = if in_time { worker.pings.good + 1 } else { 0 };

@@ -157,7 +157,11 @@ impl App {
             };
             if here != listener.accepted_here {
                 listener.accepted_here.clone_from(&here);
-                cx.emit(Effect::Accept { app: name.clone(), key: key.clone(), seats: here });
+                cx.emit(Effect::Accept {
+                    app: name.clone(),
+                    key: key.clone(),
+                    seats: here,
+                });
             }
         }
         self.listeners = listeners;
@@ -185,7 +189,11 @@ impl App {
         if seats != listener.steered {
             listener.steered.clone_from(&seats);
             let (app, key) = (self.name().to_owned(), key.clone());
-            cx.emit(Effect::Steer { app, key, seats: seats.clone() });
+            cx.emit(Effect::Steer {
+                app,
+                key,
+                seats: seats.clone(),
+            });
         }
         (0..listener.seats).filter(|s| !seats.contains(s)).collect()
     }
@@ -249,12 +257,16 @@ impl App {
         let open = open && self.listeners.keys().any(|key| self.someone_can_take(key));
         if open != self.gate_open {
             self.gate_open = open;
-            cx.emit(Effect::Gate { app: self.name().to_owned(), open });
+            cx.emit(Effect::Gate {
+                app: self.name().to_owned(),
+                open,
+            });
         }
     }
 
     fn someone_can_take(&self, key: &HandleKey) -> bool {
-        self.workers().any(|w| w.is_available() && self.primary.can_deliver(w.id, key))
+        self.workers()
+            .any(|w| w.is_available() && self.primary.can_deliver(w.id, key))
     }
 
     /// The worker for this connection. For all but IP hash a full window makes a worker
@@ -273,12 +285,20 @@ impl App {
             .map(|i| {
                 let taker = takers.iter().find(|(instance, ..)| *instance == i.number);
                 let load = taker.map_or(0, |(_, _, connections)| *connections);
-                Endpoint { id: i.number, available: taker.is_some(), load }
+                Endpoint {
+                    id: i.number,
+                    available: taker.is_some(),
+                    load,
+                }
             })
             .collect();
-        let picked = self.picker.pick(&endpoints, pending.client, cx.random.next())?;
+        let picked = self
+            .picker
+            .pick(&endpoints, pending.client, cx.random.draw())?;
         let (_, worker, _) = *takers.iter().find(|(instance, ..)| *instance == picked)?;
-        self.primary.can_deliver(worker, &pending.key).then_some(worker)
+        self.primary
+            .can_deliver(worker, &pending.key)
+            .then_some(worker)
     }
 
     pub(super) fn close_listeners(&mut self, cx: &mut Context, which: impl Fn(&HandleKey) -> bool) {
@@ -294,7 +314,10 @@ impl App {
                 }
                 p.key != *key
             });
-            cx.emit(Effect::CloseListener { app: name.clone(), key: key.clone() });
+            cx.emit(Effect::CloseListener {
+                app: name.clone(),
+                key: key.clone(),
+            });
             false
         });
     }

@@ -14,9 +14,15 @@ pub enum Phase {
     Starting,
     Ready,
     /// Gets no new connections; answers what is open with `Connection: close`.
-    Draining { until: Ms, style: RetireStyle },
+    Draining {
+        until: Ms,
+        style: RetireStyle,
+    },
     /// Was told to end.
-    Stopping { until: Ms, step: StopStep },
+    Stopping {
+        until: Ms,
+        step: StopStep,
+    },
 }
 
 /// How a drained worker is asked to end.

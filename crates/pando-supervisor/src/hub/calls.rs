@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use app_spec::{AppSpec, Instances, MAX_INSTANCES};
-use pando_control::api::{API_VERSION, Answer, Event, Frame, Problem, Progress, Request, ScaleChange, Select};
+use pando_control::api::{
+    API_VERSION, Answer, Event, Frame, Problem, Progress, Request, ScaleChange, Select,
+};
 use pando_control::{Call, Reply};
 use pando_root::proto::{Scope, ToRoot};
 
@@ -51,8 +53,15 @@ impl Calls {
     }
 
     pub fn progress(&mut self, op: OpId, app: String, ready: u32, wanted: u32, text: String) {
-        let Some(call) = self.ops.get(&op).and_then(|id| self.open.get(id)) else { return };
-        let frame = Frame::Progress(Progress { app, ready, wanted, text });
+        let Some(call) = self.ops.get(&op).and_then(|id| self.open.get(id)) else {
+            return;
+        };
+        let frame = Frame::Progress(Progress {
+            app,
+            ready,
+            wanted,
+            text,
+        });
         // A caller that is a thousand frames behind can do without this one.
         if let Err(error) = call.reply.try_send(frame) {
             tracing::debug!(%error, "progress not sent");
@@ -60,7 +69,8 @@ impl Calls {
     }
 
     pub fn event(&mut self, event: &Event) {
-        self.listeners.retain(|reply| reply.try_send(Frame::Event(event.clone())).is_ok());
+        self.listeners
+            .retain(|reply| reply.try_send(Frame::Event(event.clone())).is_ok());
     }
 
     pub fn close_when(&mut self, waiting: Vec<OpId>, reply: Option<Reply>) {
@@ -71,7 +81,10 @@ impl Calls {
         let closed = self.closing.as_ref().is_some_and(|c| c.waiting.is_empty());
         if closed && let Some(reply) = self.closing.as_mut().and_then(|c| c.reply.take()) {
             let text = vec!["every app is stopped, and so is the daemon".to_owned()];
-            reply.done(Answer::Changed { text, apps: Vec::new() });
+            reply.done(Answer::Changed {
+                text,
+                apps: Vec::new(),
+            });
         }
         closed
     }
@@ -90,7 +103,7 @@ impl Hub {
             }),
             Request::List { select } => match self.select(&select) {
                 Ok(names) => reply.done(Answer::Apps(self.views(Some(&names), now_ms()))),
-                Err(problem) => reply.failed(problem),
+                Err(problem) => reply.failed(*problem),
             },
             Request::Start { specs, wait } => self.start(specs, wait, reply),
             Request::StartKnown { select } => {
@@ -99,14 +112,22 @@ impl Hub {
             Request::Stop { select } => self.order_all(&select, reply, |_| Ok(Order::Stop)),
             Request::Delete { select } => self.order_all(&select, reply, |_| Ok(Order::Delete)),
             Request::Restart { select, spec } => self.order_all(&select, reply, |_| {
-                Ok(Order::Restart { spec: spec.as_deref().cloned() })
+                Ok(Order::Restart {
+                    spec: spec.as_deref().cloned(),
+                })
             }),
             Request::Reload { select, spec } => self.order_all(&select, reply, |_| {
-                Ok(Order::Reload { spec: spec.as_deref().cloned() })
+                Ok(Order::Reload {
+                    spec: spec.as_deref().cloned(),
+                })
             }),
             Request::Configure { spec } => {
                 let select = Select::Names(vec![spec.name.clone()]);
-                self.order_all(&select, reply, |_| Ok(Order::Configure { spec: (*spec).clone() }));
+                self.order_all(&select, reply, |_| {
+                    Ok(Order::Configure {
+                        spec: (*spec).clone(),
+                    })
+                });
             }
             Request::Scale { select, change } => self.scale(&select, change, reply),
             Request::Signal { select, signal } => self.signal(&select, &signal, &reply),
@@ -121,7 +142,7 @@ impl Hub {
                     let specs = names.iter().filter_map(|n| self.core.app(n));
                     reply.done(Answer::Specs(specs.map(|a| a.spec().clone()).collect()));
                 }
-                Err(problem) => reply.failed(problem),
+                Err(problem) => reply.failed(*problem),
             },
             Request::Logs { query } => self.logs(query, reply),
             Request::Events => {
@@ -137,15 +158,13 @@ impl Hub {
         }
     }
 
-    fn select(&self, select: &Select) -> Result<Vec<String>, Problem> {
+    fn select(&self, select: &Select) -> Result<Vec<String>, Box<Problem>> {
         match select {
             Select::All => Ok(self.core.apps().map(|a| a.name().to_owned()).collect()),
-            Select::Names(names) => {
-                match names.iter().find(|name| self.core.app(name).is_none()) {
-                    Some(name) => Err(unknown_app(name)),
-                    None => Ok(names.clone()),
-                }
-            }
+            Select::Names(names) => match names.iter().find(|name| self.core.app(name).is_none()) {
+                Some(name) => Err(Box::new(unknown_app(name))),
+                None => Ok(names.clone()),
+            },
         }
     }
 
@@ -159,7 +178,14 @@ impl Hub {
         }
         let orders = specs
             .into_iter()
-            .map(|spec| (spec.name.clone(), Order::Start { spec: self.with_port(spec) }))
+            .map(|spec| {
+                (
+                    spec.name.clone(),
+                    Order::Start {
+                        spec: self.with_port(spec),
+                    },
+                )
+            })
             .collect();
         self.open_call(orders, reply, !wait);
     }
@@ -170,12 +196,14 @@ impl Hub {
             app_spec::Command::Shell { line } => line.contains("PORT"),
             app_spec::Command::Exec { .. } | app_spec::Command::Script { .. } => false,
         };
-        let instances = spec.instances.resolve(std::thread::available_parallelism().map_or(1, |n| {
-            u32::try_from(n.get()).unwrap_or(1)
-        }));
+        let instances = spec.instances.resolve(
+            std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+        );
         if spec.port.is_none() && !spec.is_cluster() && (wants || instances > 1) {
             let given = spec.env.get("PORT").or_else(|| spec.base_env.get("PORT"));
-            spec.port = given.and_then(|p| p.parse().ok()).or_else(|| free_ports(instances));
+            spec.port = given
+                .and_then(|p| p.parse().ok())
+                .or_else(|| free_ports(instances));
         }
         spec
     }
@@ -197,7 +225,7 @@ impl Hub {
             let instances = counts.get(name).copied().unwrap_or_default();
             let count = instances.resolve(cores);
             if count == 0 || count > MAX_INSTANCES {
-                return Err(too_many(name, count));
+                return Err(Box::new(too_many(name, count)));
             }
             Ok(Order::Scale { instances })
         });
@@ -207,17 +235,19 @@ impl Hub {
         &mut self,
         select: &Select,
         reply: Reply,
-        order: impl Fn(&str) -> Result<Order, Problem>,
+        order: impl Fn(&str) -> Result<Order, Box<Problem>>,
     ) {
         let names = match self.select(select) {
             Ok(names) => names,
-            Err(problem) => return reply.failed(problem),
+            Err(problem) => return reply.failed(*problem),
         };
-        let orders: Result<Vec<(String, Order)>, Problem> =
-            names.into_iter().map(|name| order(&name).map(|o| (name, o))).collect();
+        let orders: Result<Vec<(String, Order)>, Box<Problem>> = names
+            .into_iter()
+            .map(|name| order(&name).map(|o| (name, o)))
+            .collect();
         match orders {
             Ok(orders) => self.open_call(orders, reply, false),
-            Err(problem) => reply.failed(problem),
+            Err(problem) => reply.failed(*problem),
         }
     }
 
@@ -226,8 +256,14 @@ impl Hub {
         let waiting = orders.len();
         self.calls.next_call += 1;
         let id = self.calls.next_call;
-        let call =
-            OpenCall { reply, waiting, names, done: Vec::new(), failed: None, no_wait };
+        let call = OpenCall {
+            reply,
+            waiting,
+            names,
+            done: Vec::new(),
+            failed: None,
+            no_wait,
+        };
         self.calls.open.insert(id, call);
         for (name, order) in orders {
             let op = self.order(&name, order);
@@ -246,7 +282,9 @@ impl Hub {
                 self.finish_close();
             }
         }
-        let Some(id) = self.calls.ops.remove(&op) else { return };
+        let Some(id) = self.calls.ops.remove(&op) else {
+            return;
+        };
         let problem = match &outcome {
             Outcome::Failed(failure) => Some(self.problem(failure)),
             Outcome::Done(_) => self.journal_problem.as_ref().map(|why| Problem {
@@ -260,7 +298,9 @@ impl Hub {
                 ..Problem::default()
             }),
         };
-        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let Some(call) = self.calls.open.get_mut(&id) else {
+            return;
+        };
         if let Outcome::Done(text) = outcome {
             call.done.push(text);
         }
@@ -273,12 +313,17 @@ impl Hub {
     }
 
     fn end_call(&mut self, id: u64) {
-        let Some(call) = self.calls.open.remove(&id) else { return };
+        let Some(call) = self.calls.open.remove(&id) else {
+            return;
+        };
         match call.failed {
             Some(problem) => call.reply.failed(problem),
             None => {
                 let apps = self.views(Some(&call.names), now_ms());
-                call.reply.done(Answer::Changed { text: call.done, apps });
+                call.reply.done(Answer::Changed {
+                    text: call.done,
+                    apps,
+                });
             }
         }
     }
@@ -313,7 +358,7 @@ impl Hub {
                 let apps = self.views(Some(&names), now_ms());
                 reply.done(Answer::Changed { text, apps });
             }
-            Err(problem) => reply.failed(problem),
+            Err(problem) => reply.failed(*problem),
         }
     }
 
@@ -326,7 +371,11 @@ impl Hub {
             .collect();
         for worker in &workers {
             let scope = Scope::Process;
-            self.tell_root(&ToRoot::Signal { child: child(*worker), signal, scope });
+            self.tell_root(&ToRoot::Signal {
+                child: child(*worker),
+                signal,
+                scope,
+            });
         }
         workers.len()
     }
@@ -340,7 +389,10 @@ impl Hub {
             return reply.failed(wrong("an upgrade is under way"));
         }
         self.calls.upgrade = Some(reply);
-        self.tell_root(&ToRoot::Upgrade { path, supervisor_args: None });
+        self.tell_root(&ToRoot::Upgrade {
+            path,
+            supervisor_args: None,
+        });
     }
 
     pub(super) fn upgrade_failed(&mut self, why: &str) {
@@ -361,7 +413,10 @@ impl Hub {
         self.marks.upgrading = true;
         if let Some(reply) = self.calls.upgrade.take() {
             let text = vec!["root runs the new binary; the new supervisor takes over".to_owned()];
-            reply.done(Answer::Changed { text, apps: self.views(None, now_ms()) });
+            reply.done(Answer::Changed {
+                text,
+                apps: self.views(None, now_ms()),
+            });
         }
         self.pump.flush();
         self.end_after_answers(None);
@@ -373,9 +428,15 @@ fn free_ports(count: u32) -> Option<u16> {
     use std::net::{Ipv4Addr, TcpListener};
     const TRIES: usize = 32;
     (0..TRIES).find_map(|_| {
-        let first = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?.local_addr().ok()?.port();
+        let first = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .ok()?
+            .local_addr()
+            .ok()?
+            .port();
         let last = u16::try_from(u32::from(first) + count.saturating_sub(1)).ok()?;
-        (first..=last).all(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()).then_some(first)
+        (first..=last)
+            .all(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok())
+            .then_some(first)
     })
 }
 
@@ -400,5 +461,9 @@ fn too_many(name: &str, count: u32) -> Problem {
 }
 
 fn wrong(what: &str) -> Problem {
-    Problem { what: what.to_owned(), exit_code: 2, ..Problem::default() }
+    Problem {
+        what: what.to_owned(),
+        exit_code: 2,
+        ..Problem::default()
+    }
 }

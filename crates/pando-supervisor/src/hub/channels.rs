@@ -23,12 +23,18 @@ impl Hub {
         if let Err(error) = self.poller.add(channel.as_fd(), token, false) {
             tracing::error!(%error, worker.id = worker.0, "cannot watch a worker's channel");
         }
-        let channel = WorkerChannel { channel, blocked: false, stuck: false };
+        let channel = WorkerChannel {
+            channel,
+            blocked: false,
+            stuck: false,
+        };
         self.channels.insert(worker, channel);
     }
 
     pub(super) fn queue_line(&mut self, worker: WorkerId, line: Vec<u8>, fd: Option<Arc<OwnedFd>>) {
-        let Some(c) = self.channels.get_mut(&worker) else { return };
+        let Some(c) = self.channels.get_mut(&worker) else {
+            return;
+        };
         if c.channel.queue(line, fd).is_err() {
             if !c.stuck {
                 c.stuck = true;
@@ -43,7 +49,9 @@ impl Hub {
     }
 
     pub(super) fn flush_channel(&mut self, worker: WorkerId) {
-        let Some(c) = self.channels.get_mut(&worker) else { return };
+        let Some(c) = self.channels.get_mut(&worker) else {
+            return;
+        };
         let blocked = match c.channel.flush() {
             Ok(Flush::Done) => false,
             Ok(Flush::Blocked) => true,
@@ -65,11 +73,16 @@ impl Hub {
 
     /// Reads what is there, and says whether the channel is still open.
     pub(super) fn read_channel(&mut self, worker: WorkerId) -> bool {
-        let Some(c) = self.channels.get_mut(&worker) else { return false };
+        let Some(c) = self.channels.get_mut(&worker) else {
+            return false;
+        };
         let inputs = &mut self.inputs;
         let state = c.channel.read(&mut |incoming| {
             let event = match incoming {
-                Incoming::Line(line, fd) => Target::Line { line: line.to_vec(), fd: fd.is_some() },
+                Incoming::Line(line, fd) => Target::Line {
+                    line: line.to_vec(),
+                    fd: fd.is_some(),
+                },
                 Incoming::Oversized { bytes } => Target::Oversized { bytes },
             };
             inputs.push_back(Input::Worker { worker, event });
@@ -90,7 +103,10 @@ impl Hub {
 
     fn channel_ended(&mut self, worker: WorkerId) {
         self.close_channel(worker);
-        self.inputs.push_back(Input::Worker { worker, event: Target::ChannelClosed });
+        self.inputs.push_back(Input::Worker {
+            worker,
+            event: Target::ChannelClosed,
+        });
     }
 
     /// What the dead worker still wrote is read before its end is told.

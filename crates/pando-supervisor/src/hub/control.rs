@@ -21,13 +21,19 @@ pub(super) struct Control {
 impl Control {
     /// Starts to serve the control socket.
     pub fn start(listener: UnixListener, mailbox: Mailbox) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || runtime.block_on(serve(listener, mailbox, stopped)))?;
-        Ok(Self { runtime: handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            runtime: handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 

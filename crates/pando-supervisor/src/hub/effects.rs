@@ -10,13 +10,31 @@ impl Hub {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn(order) => self.spawn(&order),
-            Effect::Signal { worker, signal, tree } => {
+            Effect::Signal {
+                worker,
+                signal,
+                tree,
+            } => {
                 let scope = if tree { Scope::Tree } else { Scope::Process };
-                self.tell_root(&ToRoot::Signal { child: child(worker), signal, scope });
+                self.tell_root(&ToRoot::Signal {
+                    child: child(worker),
+                    signal,
+                    scope,
+                });
             }
             Effect::Forget { worker } => self.forget(worker),
-            Effect::Send { worker, line, attach } => self.send(worker, line, &attach),
-            Effect::Open { app, key, address, mode, seats } => {
+            Effect::Send {
+                worker,
+                line,
+                attach,
+            } => self.send(worker, line, &attach),
+            Effect::Open {
+                app,
+                key,
+                address,
+                mode,
+                seats,
+            } => {
                 let result = self.open(&app, &key, &address, mode, seats);
                 self.inputs.push_back(Input::Opened { app, key, result });
             }
@@ -28,7 +46,11 @@ impl Hub {
             Effect::DropConn { conn } => {
                 self.conns.remove(&conn);
             }
-            Effect::Probe { worker, probe, timeout_ms } => self.probe(worker, probe, timeout_ms),
+            Effect::Probe {
+                worker,
+                probe,
+                timeout_ms,
+            } => self.probe(worker, probe, timeout_ms),
             Effect::Persist(record) => {
                 self.watch(&record.spec, record.running);
                 self.configure_logs(&record.spec);
@@ -40,10 +62,19 @@ impl Hub {
                 self.pump.remove(&app);
                 let written = self.journal.remove(&app);
                 self.journal_written(written);
-                self.tell_root(&ToRoot::Put { name: format!("app/{app}"), value: None });
+                self.tell_root(&ToRoot::Put {
+                    name: format!("app/{app}"),
+                    value: None,
+                });
             }
             Effect::Notice(notice) => self.tell(&notice),
-            Effect::Progress { op, app, ready, wanted, text } => {
+            Effect::Progress {
+                op,
+                app,
+                ready,
+                wanted,
+                text,
+            } => {
                 self.calls.progress(op, app, ready, wanted, text);
             }
             Effect::Finished { op, outcome } => self.finished(op, outcome),
@@ -103,10 +134,17 @@ impl Hub {
         self.usage.forget(worker);
         self.marks.forget(worker);
         for name in ["out", "err", "chan"] {
-            self.tell_root(&ToRoot::Drop { name: format!("{name}/{}", worker.0) });
+            self.tell_root(&ToRoot::Drop {
+                name: format!("{name}/{}", worker.0),
+            });
         }
-        self.tell_root(&ToRoot::Put { name: format!("worker/{}", worker.0), value: None });
-        self.tell_root(&ToRoot::Forget { child: child(worker) });
+        self.tell_root(&ToRoot::Put {
+            name: format!("worker/{}", worker.0),
+            value: None,
+        });
+        self.tell_root(&ToRoot::Forget {
+            child: child(worker),
+        });
     }
 
     pub(super) fn probe_done(

@@ -119,7 +119,11 @@ impl Hub {
     fn root_says(&mut self, message: FromRoot) {
         match message {
             FromRoot::Spawned { child, pid } => self.spawned(child, pid),
-            FromRoot::SpawnFailed { child, stage, errno } => {
+            FromRoot::SpawnFailed {
+                child,
+                stage,
+                errno,
+            } => {
                 if let Some(worker) = worker_of(child) {
                     self.spawn_failed(worker, &stage, errno);
                 }
@@ -137,12 +141,17 @@ impl Hub {
 
     fn spawned(&mut self, child: proto::ChildId, pid: u32) {
         if let Some(worker) = worker_of(child) {
-            self.inputs.push_back(Input::Worker { worker, event: Target::Spawned { pid } });
+            self.inputs.push_back(Input::Worker {
+                worker,
+                event: Target::Spawned { pid },
+            });
         }
     }
 
     pub(super) fn child_exited(&mut self, child: proto::ChildId, exit: proto::Exit) {
-        let Some(worker) = worker_of(child) else { return };
+        let Some(worker) = worker_of(child) else {
+            return;
+        };
         self.drain_channel(worker);
         let exit = match exit {
             proto::Exit::Code(code) => Exit::Code(code),
@@ -152,11 +161,15 @@ impl Hub {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
         };
+        self.last_code = code;
         if self.close_signal.is_some() {
             self.exit_code = self.exit_code.max(code);
         }
         self.finish_logs(worker);
-        self.inputs.push_back(Input::Worker { worker, event: Target::Exited { exit } });
+        self.inputs.push_back(Input::Worker {
+            worker,
+            event: Target::Exited { exit },
+        });
     }
 
     /// Root itself got a signal. HUP reloads every app, USR1 and USR2 go on to the workers, the
@@ -182,7 +195,11 @@ impl Hub {
         while let Ok(mail) = self.mail.try_recv() {
             match mail {
                 Mail::Call(call) => self.call(call),
-                Mail::Probe { worker, conn, result } => self.probe_done(worker, conn, result),
+                Mail::Probe {
+                    worker,
+                    conn,
+                    result,
+                } => self.probe_done(worker, conn, result),
                 Mail::Log(notice) => self.log_notice(notice),
                 Mail::Changed { app } => self.inputs.push_back(Input::Changed { app }),
             }
@@ -207,7 +224,12 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_kernel() {
-        for token in [Token::Root, Token::Wake, Token::Channel(WorkerId(7)), Token::Accept(99)] {
+        for token in [
+            Token::Root,
+            Token::Wake,
+            Token::Channel(WorkerId(7)),
+            Token::Accept(99),
+        ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(u64::MAX), None);

@@ -30,7 +30,10 @@ impl Hub {
     pub(super) fn spawn(&mut self, order: &SpawnOrder) {
         if let Err(why) = self.try_spawn(order) {
             let event = Target::SpawnFailed { why };
-            self.inputs.push_back(Input::Worker { worker: order.worker, event });
+            self.inputs.push_back(Input::Worker {
+                worker: order.worker,
+                event,
+            });
         }
     }
 
@@ -88,7 +91,11 @@ impl Hub {
         err: OwnedFd,
     ) {
         for (stream, fd) in [(Stream::Out, out), (Stream::Err, err)] {
-            let label = Label { app: app.to_owned(), worker: instance, stream };
+            let label = Label {
+                app: app.to_owned(),
+                worker: instance,
+                stream,
+            };
             self.pump.attach(source(worker, stream), label, fd);
         }
     }
@@ -109,7 +116,9 @@ impl Hub {
         self.close_channel(worker);
         self.finish_logs(worker);
         for name in ["out", "err", "chan"] {
-            self.tell_root(&ToRoot::Drop { name: format!("{name}/{}", worker.0) });
+            self.tell_root(&ToRoot::Drop {
+                name: format!("{name}/{}", worker.0),
+            });
         }
         let event = Target::SpawnFailed { why };
         self.inputs.push_back(Input::Worker { worker, event });
@@ -166,7 +175,11 @@ impl Hub {
 /// The environment that the app is given, without what belongs to one worker.
 pub(super) fn app_environment(spec: &AppSpec) -> BTreeMap<String, String> {
     let mut env = spec.base_env.clone();
-    for foreign in ["NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID"] {
+    for foreign in [
+        "NODE_CHANNEL_FD",
+        "NODE_CHANNEL_SERIALIZATION_MODE",
+        "NODE_UNIQUE_ID",
+    ] {
         env.remove(foreign);
     }
     env.extend(spec.env.clone());
@@ -192,7 +205,12 @@ fn command_line(spec: &AppSpec, path: Option<&str>) -> Result<(PathBuf, Vec<Stri
     match &spec.command {
         Command::Shell { line } => Ok(("/bin/sh".into(), vec!["-c".into(), line.clone()])),
         Command::Exec { program, args } => Ok((find_program(program, path)?, args.clone())),
-        Command::Script { script, interpreter, interpreter_args, args } => {
+        Command::Script {
+            script,
+            interpreter,
+            interpreter_args,
+            args,
+        } => {
             if !script.exists() {
                 return Err(format!("there is no script {}", script.display()));
             }
@@ -218,7 +236,10 @@ fn find_program(program: &Path, path: Option<&str>) -> Result<PathBuf, String> {
         .map(|dir| Path::new(dir).join(program))
         .find(|candidate| rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok())
         .ok_or_else(|| {
-            format!("there is no {} on the app's PATH ({path})", program.display())
+            format!(
+                "there is no {} on the app's PATH ({path})",
+                program.display()
+            )
         })
 }
 
@@ -255,17 +276,31 @@ mod tests {
         let program = dir.path().join("runme");
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
         let path = dir.path().display().to_string();
-        assert!(find_program(Path::new("runme"), Some(&path)).unwrap_err().contains("no runme"));
+        assert!(
+            find_program(Path::new("runme"), Some(&path))
+                .unwrap_err()
+                .contains("no runme")
+        );
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
-        assert_eq!(find_program(Path::new("runme"), Some(&path)).unwrap(), program);
-        assert_eq!(find_program(Path::new("/x/y"), None).unwrap(), Path::new("/x/y"));
+        assert_eq!(
+            find_program(Path::new("runme"), Some(&path)).unwrap(),
+            program
+        );
+        assert_eq!(
+            find_program(Path::new("/x/y"), None).unwrap(),
+            Path::new("/x/y")
+        );
     }
 
     #[test]
     fn users_are_found_by_name_and_number() {
         assert_eq!(find_user("root").unwrap().uid, 0);
         assert_eq!(find_user("0").unwrap().gid, 0);
-        assert!(find_user("nobody-of-this-name").unwrap_err().contains("no user"));
+        assert!(
+            find_user("nobody-of-this-name")
+                .unwrap_err()
+                .contains("no user")
+        );
     }
 }

@@ -95,7 +95,11 @@ pub(super) fn store_name(app: &str, key: &HandleKey, seat: usize) -> String {
 
 fn bind_of(address: &ListenAddress) -> Result<Bind, OpenFailure> {
     match address {
-        ListenAddress::Tcp { host, port, ipv6_only } => {
+        ListenAddress::Tcp {
+            host,
+            port,
+            ipv6_only,
+        } => {
             let host = match host.as_deref() {
                 None => None,
                 Some(text) => Some(text.parse::<IpAddr>().map_err(|_| OpenFailure {
@@ -103,16 +107,42 @@ fn bind_of(address: &ListenAddress) -> Result<Bind, OpenFailure> {
                     why: format!("{text:?} is not an IP address"),
                 })?),
             };
-            Ok(Bind::Tcp { host, port: *port, ipv6_only: *ipv6_only })
+            Ok(Bind::Tcp {
+                host,
+                port: *port,
+                ipv6_only: *ipv6_only,
+            })
         }
         ListenAddress::Unix { .. } | ListenAddress::Fd(_) | ListenAddress::Udp { .. } => {
-            Err(OpenFailure { errno: EOPNOTSUPP, why: "only TCP and unix paths are supported".into() })
+            Err(OpenFailure {
+                errno: EOPNOTSUPP,
+                why: "only TCP and unix paths are supported".into(),
+            })
         }
     }
 }
 
 fn open_failure(error: &steer::OpenError) -> OpenFailure {
-    OpenFailure { errno: error.errno(), why: error.to_string() }
+    OpenFailure {
+        errno: error.errno(),
+        why: error.to_string(),
+    }
+}
+
+impl Listeners {
+    /// Root holds a copy of every socket of ours, so the kernel names root as the holder of a
+    /// port; a person wants the app.
+    fn name_own(&self, mut failure: OpenFailure, address: &ListenAddress) -> OpenFailure {
+        if let ListenAddress::Tcp { port, .. } = address
+            && let Some(((app, _), _)) = self
+                .open
+                .iter()
+                .find(|(_, open)| open.port() == *port && *port != 0)
+        {
+            failure.why = format!("port {port} is already in use by the app {app} of this Pando");
+        }
+        failure
+    }
 }
 
 impl Hub {
@@ -128,18 +158,27 @@ impl Hub {
             (ListenAddress::Unix { path }, _) => {
                 let socket =
                     steer::open_unix(Path::new(path)).map_err(|error| open_failure(&error))?;
-                Open::Unix { socket: Arc::new(socket), path: path.clone() }
+                Open::Unix {
+                    socket: Arc::new(socket),
+                    path: path.clone(),
+                }
             }
-            (_, ListenMode::Seats) => Open::Seats(
-                Group::open(&bind_of(address)?, seats).map_err(|error| open_failure(&error))?,
-            ),
+            (_, ListenMode::Seats) => {
+                let group = Group::open(&bind_of(address)?, seats);
+                let named = |e| self.listeners.name_own(open_failure(&e), address);
+                Open::Seats(group.map_err(named)?)
+            }
             (_, ListenMode::Shared | ListenMode::HandOver) => {
-                Open::Single(Single::open(&bind_of(address)?).map_err(|e| open_failure(&e))?)
+                let single = Single::open(&bind_of(address)?);
+                let named = |e| self.listeners.name_own(open_failure(&e), address);
+                Open::Single(single.map_err(named)?)
             }
         };
         let port = open.port();
         self.keep_listener(app, key, &open, 0);
-        self.listeners.open.insert((app.to_owned(), key.clone()), open);
+        self.listeners
+            .open
+            .insert((app.to_owned(), key.clone()), open);
         Ok(port)
     }
 
@@ -153,7 +192,9 @@ impl Hub {
 
     pub(super) fn grow(&mut self, app: &str, key: &HandleKey, seats: usize) {
         let id = (app.to_owned(), key.clone());
-        let Some(mut open) = self.listeners.open.remove(&id) else { return };
+        let Some(mut open) = self.listeners.open.remove(&id) else {
+            return;
+        };
         let from = open.seats();
         if let Open::Seats(group) = &mut open
             && let Err(error) = group.grow(seats)
@@ -175,9 +216,13 @@ impl Hub {
 
     pub(super) fn close_listener(&mut self, app: &str, key: &HandleKey) {
         self.accept_at(app, key, Vec::new());
-        let Some(open) = self.listeners.open.remove(&(app.to_owned(), key.clone())) else { return };
+        let Some(open) = self.listeners.open.remove(&(app.to_owned(), key.clone())) else {
+            return;
+        };
         for seat in 0..open.seats() {
-            self.tell_root(&ToRoot::Drop { name: store_name(app, key, seat) });
+            self.tell_root(&ToRoot::Drop {
+                name: store_name(app, key, seat),
+            });
         }
         if let Open::Unix { path, .. } = &open
             && let Err(error) = std::fs::remove_file(path)
@@ -189,7 +234,10 @@ impl Hub {
     pub(super) fn listener_for(&self, worker: WorkerId, key: &HandleKey) -> Option<Arc<OwnedFd>> {
         let app = self.core.app_of(worker)?;
         let seat = app.worker(worker)?.seat;
-        self.listeners.open.get(&(app.name().to_owned(), key.clone()))?.socket(seat)
+        self.listeners
+            .open
+            .get(&(app.name().to_owned(), key.clone()))?
+            .socket(seat)
     }
 
     /// The seats of one listener that the hub accepts from, and no others.
@@ -216,7 +264,13 @@ impl Hub {
             let token = self.listeners.next_token;
             self.listeners.next_token += 1;
             let (app, key) = id;
-            let accepting = Accepting { app, key, seat, socket, watched: false };
+            let accepting = Accepting {
+                app,
+                key,
+                seat,
+                socket,
+                watched: false,
+            };
             self.listeners.accepting.insert(token, accepting);
             self.watch_accepting(token);
         }
@@ -224,11 +278,16 @@ impl Hub {
 
     fn watch_accepting(&mut self, token: u64) {
         let open = |hub: &Self, app: &str| hub.core.app(app).is_none_or(|a| a.gate_is_open());
-        let Some(a) = self.listeners.accepting.get(&token) else { return };
+        let Some(a) = self.listeners.accepting.get(&token) else {
+            return;
+        };
         if a.watched || !open(self, &a.app) {
             return;
         }
-        match self.poller.add(&*a.socket, Token::Accept(token).encode(), false) {
+        match self
+            .poller
+            .add(&*a.socket, Token::Accept(token).encode(), false)
+        {
             Ok(()) => {
                 if let Some(a) = self.listeners.accepting.get_mut(&token) {
                     a.watched = true;
@@ -239,7 +298,9 @@ impl Hub {
     }
 
     fn unwatch(&mut self, token: u64) {
-        let Some(a) = self.listeners.accepting.get_mut(&token) else { return };
+        let Some(a) = self.listeners.accepting.get_mut(&token) else {
+            return;
+        };
         if std::mem::take(&mut a.watched)
             && let Err(error) = self.poller.remove(&*a.socket)
         {
@@ -267,16 +328,25 @@ impl Hub {
     /// Takes what waits, as long as the app can take it.
     pub(super) fn accept(&mut self, token: u64) {
         for _ in 0..ACCEPTS_AT_ONCE {
-            let Some(a) = self.listeners.accepting.get(&token).filter(|a| a.watched) else { return };
+            let Some(a) = self.listeners.accepting.get(&token).filter(|a| a.watched) else {
+                return;
+            };
             let (app, key, seat) = (a.app.clone(), a.key.clone(), a.seat);
             let id = (app, key);
-            let Some(open) = self.listeners.open.get(&id) else { return };
+            let Some(open) = self.listeners.open.get(&id) else {
+                return;
+            };
             match open.accept(seat) {
                 Ok(Some((fd, client))) => {
                     let conn = self.core.new_conn();
                     self.conns.insert(conn, Arc::new(fd));
                     let (app, key) = id;
-                    self.inputs.push_back(Input::Accepted { app, key, conn, client });
+                    self.inputs.push_back(Input::Accepted {
+                        app,
+                        key,
+                        conn,
+                        client,
+                    });
                     self.settle();
                 }
                 Ok(None) => return,
@@ -310,16 +380,21 @@ fn adopt(kept: &ListenerSnapshot, mut sockets: Vec<OwnedFd>) -> Result<Open, Str
     let address = kept.address.listen_address();
     if let ListenAddress::Unix { path } = address {
         let socket = sockets.pop().ok_or("root has no socket for it")?;
-        return Ok(Open::Unix { socket: Arc::new(socket), path });
+        return Ok(Open::Unix {
+            socket: Arc::new(socket),
+            path,
+        });
     }
     let bind = bind_of(&address).map_err(|failure| failure.why)?;
     match kept.mode {
-        ListenMode::Seats => {
-            Group::adopt(bind, sockets).map(Open::Seats).map_err(|e| e.to_string())
-        }
+        ListenMode::Seats => Group::adopt(bind, sockets)
+            .map(Open::Seats)
+            .map_err(|e| e.to_string()),
         ListenMode::Shared | ListenMode::HandOver => {
             let socket = sockets.pop().ok_or("root has no socket for it")?;
-            Single::adopt(bind, socket).map(Open::Single).map_err(|e| e.to_string())
+            Single::adopt(bind, socket)
+                .map(Open::Single)
+                .map_err(|e| e.to_string())
         }
     }
 }
@@ -332,19 +407,27 @@ impl Hub {
             .apps()
             .flat_map(|app| {
                 let name = app.name();
-                app.steered_seats().map(move |(key, seat)| (name.to_owned(), key.clone(), seat))
+                app.steered_seats()
+                    .map(move |(key, seat)| (name.to_owned(), key.clone(), seat))
             })
             .collect();
         for (app, key, seat) in seats {
             let id = (app, key);
-            let Some(Open::Seats(group)) = self.listeners.open.get(&id) else { continue };
+            let Some(Open::Seats(group)) = self.listeners.open.get(&id) else {
+                continue;
+            };
             match group.queued(seat) {
                 Ok(waiting) => {
                     let (app, key) = id;
                     let known = self.usage.queue_was(&app, seat);
                     if waiting > 0 || known > 0 {
                         self.usage.note_queue(&app, seat, waiting);
-                        self.inputs.push_back(Input::Queued { app, key, seat, waiting });
+                        self.inputs.push_back(Input::Queued {
+                            app,
+                            key,
+                            seat,
+                            waiting,
+                        });
                     }
                 }
                 Err(error) => tracing::error!(%error, "cannot read a queue's length"),

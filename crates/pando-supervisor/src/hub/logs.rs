@@ -74,10 +74,17 @@ impl Hub {
             .filter(|app| query.apps.is_empty() || query.apps.iter().any(|n| n == app.name()))
             .map(|app| {
                 let own = app.spec().logs.dir.clone();
-                (app.name().to_owned(), own.unwrap_or_else(|| self.options.home.join("logs")))
+                (
+                    app.name().to_owned(),
+                    own.unwrap_or_else(|| self.options.home.join("logs")),
+                )
             })
             .collect();
-        if let Some(name) = query.apps.iter().find(|n| !apps.iter().any(|(app, _)| app == *n)) {
+        if let Some(name) = query
+            .apps
+            .iter()
+            .find(|n| !apps.iter().any(|(app, _)| app == *n))
+        {
             return reply.failed(calls::unknown_app(name));
         }
         let running = Arc::clone(&self.log_followers.running);
@@ -94,10 +101,12 @@ impl Hub {
         self.pump.flush();
         let grown = Arc::clone(&self.log_followers.grown);
         let mailer = reply.clone();
-        let spawned = std::thread::Builder::new().name("logs".into()).spawn(move || {
-            serve(&query, apps, &mailer, &grown);
-            running.fetch_sub(1, Ordering::SeqCst);
-        });
+        let spawned = std::thread::Builder::new()
+            .name("logs".into())
+            .spawn(move || {
+                serve(&query, apps, &mailer, &grown);
+                running.fetch_sub(1, Ordering::SeqCst);
+            });
         if let Err(error) = spawned {
             self.log_followers.running.fetch_sub(1, Ordering::SeqCst);
             reply.failed(failed(&error));
@@ -106,7 +115,13 @@ impl Hub {
 }
 
 fn notice_of(app: &str, kind: &'static str, text: String) -> crate::core::Notice {
-    crate::core::Notice { app: app.to_owned(), worker: None, instance: None, kind, text }
+    crate::core::Notice {
+        app: app.to_owned(),
+        worker: None,
+        instance: None,
+        kind,
+        text,
+    }
 }
 
 fn failed(error: &std::io::Error) -> Problem {
@@ -172,7 +187,9 @@ fn wait(grown: &(Mutex<u64>, Condvar), seen: u64) -> u64 {
 
 /// False when the caller has gone.
 fn send_all(reply: &Reply, lines: Vec<Line>) -> bool {
-    lines.into_iter().all(|line| reply.send_blocking(Frame::Log(to_wire(line))).is_ok())
+    lines
+        .into_iter()
+        .all(|line| reply.send_blocking(Frame::Log(to_wire(line))).is_ok())
 }
 
 fn to_wire(line: Line) -> LogLine {

@@ -20,7 +20,10 @@ pub(super) fn install(home: &Path, other_user: bool) -> io::Result<PathBuf> {
         home.join("agent")
     };
     let mode = if other_user { 0o755 } else { 0o700 };
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(&dir)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(&dir)?;
     let meta = std::fs::symlink_metadata(&dir)?;
     if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
         let why = format!("{} belongs to somebody else", dir.display());
@@ -45,7 +48,11 @@ pub(super) fn install(home: &Path, other_user: bool) -> io::Result<PathBuf> {
 /// `NODE_OPTIONS` with the preload, the user's own options kept and first.
 pub(super) fn node_options(own: Option<&str>, preload: &Path) -> String {
     // Node splits NODE_OPTIONS at spaces; double quotes hold a value together.
-    let quoted = preload.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    let quoted = preload
+        .display()
+        .to_string()
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"");
     let ours = format!("--require=\"{quoted}\"");
     match own.map(str::trim).filter(|own| !own.is_empty()) {
         Some(own) => format!("{own} {ours}"),

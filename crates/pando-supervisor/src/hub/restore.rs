@@ -53,7 +53,10 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
     let mut kept = receive(&mut link).map_err(HubError::Link)?;
     let (journal, findings) = Journal::open(&options.home)?;
     if findings.torn_bytes > 0 {
-        tracing::warn!(bytes = findings.torn_bytes, "cut a torn record off the journal");
+        tracing::warn!(
+            bytes = findings.torn_bytes,
+            "cut a torn record off the journal"
+        );
     }
     if let Some((lines, aside)) = &findings.damaged {
         tracing::error!(lines, kept = %aside.display(), "damaged records in the journal");
@@ -71,8 +74,12 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
     .map_err(HubError::Logs)?;
     let control = open_control(&options.home, &mut kept, &mut link, mailbox.clone())?;
     let poller = Poller::new().map_err(HubError::Poll)?;
-    poller.add(link.as_fd(), Token::Root.encode(), false).map_err(HubError::Poll)?;
-    poller.add(&*wake, Token::Wake.encode(), false).map_err(HubError::Poll)?;
+    poller
+        .add(link.as_fd(), Token::Root.encode(), false)
+        .map_err(HubError::Poll)?;
+    poller
+        .add(&*wake, Token::Wake.encode(), false)
+        .map_err(HubError::Poll)?;
     let dummy = Arc::new(node_cluster::dummy().map_err(HubError::Poll)?);
     let core = Core::new(core::Options {
         cores: cores(),
@@ -104,6 +111,7 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
         root_pid: kept.root_pid,
         ending: None,
         exit_code: 0,
+        last_code: 0,
         close_signal: None,
     };
     hub.resume(kept);
@@ -116,7 +124,15 @@ fn receive(link: &mut Link) -> io::Result<HandOver> {
     let deadline = super::epoch_ms() + HAND_OVER_MS;
     loop {
         match link.recv()? {
-            Some((FromRoot::Hello { root_pid, children, blobs, .. }, _)) => {
+            Some((
+                FromRoot::Hello {
+                    root_pid,
+                    children,
+                    blobs,
+                    ..
+                },
+                _,
+            )) => {
                 kept.root_pid = root_pid;
                 kept.children = children;
                 kept.blobs = blobs;
@@ -133,7 +149,10 @@ fn receive(link: &mut Link) -> io::Result<HandOver> {
 fn wait_readable(link: &Link) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut fds = [PollFd::new(link, PollFlags::IN)];
-    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let second = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
     match poll(&mut fds, Some(&second)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
@@ -148,14 +167,22 @@ fn open_control(
     mailbox: super::Mailbox,
 ) -> Result<Control, HubError> {
     let path = pando_control::socket_path(home);
-    let failed = |source| HubError::Control { path: path.clone(), source };
-    let old = kept.fds.remove("control").map(pando_control::listener_from_fd);
+    let failed = |source| HubError::Control {
+        path: path.clone(),
+        source,
+    };
+    let old = kept
+        .fds
+        .remove("control")
+        .map(pando_control::listener_from_fd);
     let listener = match old {
         // Somebody may have removed the path: then nobody can call there.
         Some(Ok(listener)) if path.exists() => listener,
         Some(_) | None => pando_control::bind(&path).map_err(failed)?,
     };
-    let order = ToRoot::Store { name: "control".to_owned() };
+    let order = ToRoot::Store {
+        name: "control".to_owned(),
+    };
     link.send(&order, &[listener.as_fd()]).map_err(failed)?;
     Control::start(listener, mailbox).map_err(failed)
 }
@@ -215,7 +242,11 @@ impl Hub {
                 self.child_exited(child.child, exit);
             }
         }
-        tracing::info!(apps = records.len(), workers = workers.len(), "the supervisor is up");
+        tracing::info!(
+            apps = records.len(),
+            workers = workers.len(),
+            "the supervisor is up"
+        );
     }
 
     fn readopt(&mut self, worker: &WorkerSnapshot, kept: &mut HandOver) {
@@ -227,7 +258,9 @@ impl Hub {
         }
         match channel.map(Channel::new) {
             Some(Ok(channel)) => self.add_channel(id, channel),
-            Some(Err(error)) => tracing::error!(%error, worker.id = worker.id, "a channel was lost"),
+            Some(Err(error)) => {
+                tracing::error!(%error, worker.id = worker.id, "a channel was lost")
+            }
             None => {}
         }
     }
@@ -245,7 +278,11 @@ impl Hub {
         for child in strangers {
             tracing::warn!(?child, "ending a child that nobody knows");
             let scope = pando_root::proto::Scope::Tree;
-            self.tell_root(&ToRoot::Signal { child, signal: 9, scope });
+            self.tell_root(&ToRoot::Signal {
+                child,
+                signal: 9,
+                scope,
+            });
             self.tell_root(&ToRoot::Forget { child });
         }
         for name in kept.fds.keys() {

@@ -57,7 +57,10 @@ impl Usage {
         if core.apps().any(|a| a.steered_seats().next().is_some()) {
             due = due.min(self.next_queues);
         }
-        if core.apps().any(|a| a.spec().balance == Balance::LeastConnections) {
+        if core
+            .apps()
+            .any(|a| a.spec().balance == Balance::LeastConnections)
+        {
             due = due.min(self.next_connections);
         }
         due
@@ -72,7 +75,10 @@ impl Usage {
     }
 
     pub fn queue_was(&self, app: &str, seat: usize) -> u32 {
-        self.queues.get(&(app.to_owned(), seat)).copied().unwrap_or(0)
+        self.queues
+            .get(&(app.to_owned(), seat))
+            .copied()
+            .unwrap_or(0)
     }
 
     pub fn note_queue(&mut self, app: &str, seat: usize, waiting: u32) {
@@ -113,10 +119,18 @@ impl Hub {
             if all {
                 let Some(looked) = look(pid) else { continue };
                 memory_bytes = looked.memory_bytes;
-                self.usage.cpu.entry(worker).or_default().add(now, looked.cpu_us);
+                self.usage
+                    .cpu
+                    .entry(worker)
+                    .or_default()
+                    .add(now, looked.cpu_us);
             }
             let connections = descriptors(pid).unwrap_or(0);
-            let event = Target::Usage { memory_bytes, connections, timed: all };
+            let event = Target::Usage {
+                memory_bytes,
+                connections,
+                timed: all,
+            };
             self.inputs.push_back(Input::Worker { worker, event });
         }
         self.settle();
@@ -138,7 +152,10 @@ fn look(pid: u32) -> Option<Look> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    Some(Look { memory_bytes: pages * page, cpu_us: ticks * 1_000_000 / per_second })
+    Some(Look {
+        memory_bytes: pages * page,
+        cpu_us: ticks * 1_000_000 / per_second,
+    })
 }
 
 /// Open descriptors of a process, in O(1): the size of its fd directory (Linux 6.2).
@@ -157,12 +174,23 @@ pub(super) fn tree(pid: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     for entry in processes {
-        let Some(child) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+        let Some(child) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
             continue;
         };
-        let parent = fs::read_to_string(format!("/proc/{child}/stat")).ok().and_then(|stat| {
-            stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()
-        });
+        let parent = fs::read_to_string(format!("/proc/{child}/stat"))
+            .ok()
+            .and_then(|stat| {
+                stat.rsplit_once(')')?
+                    .1
+                    .split_ascii_whitespace()
+                    .nth(1)?
+                    .parse::<u32>()
+                    .ok()
+            });
         if let Some(parent) = parent {
             children.entry(parent).or_default().push(child);
         }

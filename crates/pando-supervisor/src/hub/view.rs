@@ -19,10 +19,15 @@ impl Hub {
 
 fn view(app: &App, usage: &Usage, now: Ms) -> AppView {
     let spec = app.spec();
-    let mut workers: Vec<WorkerView> =
-        app.workers().map(|w| worker_view(app, w, usage, now)).collect();
+    let mut workers: Vec<WorkerView> = app
+        .workers()
+        .map(|w| worker_view(app, w, usage, now))
+        .collect();
     workers.extend(
-        app.instances().iter().filter(|i| i.current.is_none() && i.successor.is_none()).map(empty_view),
+        app.instances()
+            .iter()
+            .filter(|i| i.current.is_none() && i.successor.is_none())
+            .map(empty_view),
     );
     workers.sort_by_key(|w| (w.instance, w.id));
     AppView {
@@ -32,7 +37,11 @@ fn view(app: &App, usage: &Usage, now: Ms) -> AppView {
         balance: balance_name(spec).to_owned(),
         command: command(spec),
         cwd: spec.cwd.clone(),
-        wanted: if app.desired() == Desired::Stopped { 0 } else { app.wanted() },
+        wanted: if app.desired() == Desired::Stopped {
+            0
+        } else {
+            app.wanted()
+        },
         ready: app.ready_count(),
         listen: app.listens(),
         restarts: app.instances().iter().map(|i| i.restarts).sum(),
@@ -45,7 +54,10 @@ fn view(app: &App, usage: &Usage, now: Ms) -> AppView {
 
 fn status(app: &App) -> AppStatus {
     let looping = app.instances().iter().any(|i| {
-        i.crash_loop && i.current.and_then(|w| app.worker(w)).is_none_or(|w| !w.is_ready())
+        i.crash_loop
+            && i.current
+                .and_then(|w| app.worker(w))
+                .is_none_or(|w| !w.is_ready())
     });
     match app.desired() {
         Desired::Waiting => AppStatus::Waiting,
@@ -61,7 +73,11 @@ fn status(app: &App) -> AppStatus {
 }
 
 fn uptime(app: &App, now: Ms) -> u64 {
-    let since = app.workers().filter(|w| w.is_ready()).filter_map(|w| w.ready_at).min();
+    let since = app
+        .workers()
+        .filter(|w| w.is_ready())
+        .filter_map(|w| w.ready_at)
+        .min();
     since.map_or(0, |at| now.saturating_sub(at))
 }
 
@@ -135,8 +151,10 @@ fn command(spec: &AppSpec) -> String {
             all.extend(args.iter().cloned());
             all.join(" ")
         }
-        Command::Script { script, .. } => {
-            script.strip_prefix(&spec.cwd).unwrap_or(script).display().to_string()
-        }
+        Command::Script { script, .. } => script
+            .strip_prefix(&spec.cwd)
+            .unwrap_or(script)
+            .display()
+            .to_string(),
     }
 }

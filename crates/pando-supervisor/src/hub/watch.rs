@@ -27,11 +27,23 @@ impl Hub {
     /// Watches what the spec wants, or nothing.
     pub(super) fn watch(&mut self, spec: &AppSpec, running: bool) {
         let wanted = spec.watch.as_ref().filter(|_| running);
-        let Some(wanted) = wanted else { return self.watches.remove(&spec.name) };
-        if self.watches.running.get(&spec.name).is_some_and(|(now, _)| now == wanted) {
+        let Some(wanted) = wanted else {
+            return self.watches.remove(&spec.name);
+        };
+        if self
+            .watches
+            .running
+            .get(&spec.name)
+            .is_some_and(|(now, _)| now == wanted)
+        {
             return;
         }
-        match begin(&spec.name, wanted, self.mailbox.clone(), self.control.runtime.clone()) {
+        match begin(
+            &spec.name,
+            wanted,
+            self.mailbox.clone(),
+            self.control.runtime.clone(),
+        ) {
             Ok(watcher) => {
                 let entry = (wanted.clone(), watcher);
                 self.watches.running.insert(spec.name.clone(), entry);
@@ -56,7 +68,10 @@ fn begin(
         let counts = matches!(
             event.kind,
             EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)
-        ) && event.paths.iter().any(|path| is_watched(path, &roots, &ignore));
+        ) && event
+            .paths
+            .iter()
+            .any(|path| is_watched(path, &roots, &ignore));
         if !counts {
             return;
         }
@@ -78,7 +93,10 @@ fn begin(
 
 /// Dotfiles and node_modules below a watched path never count, nor what the user ignores.
 fn is_watched(path: &Path, roots: &[std::path::PathBuf], ignore: &[String]) -> bool {
-    let below = roots.iter().find_map(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+    let below = roots
+        .iter()
+        .find_map(|root| path.strip_prefix(root).ok())
+        .unwrap_or(path);
     !below.components().any(|component| match component {
         Component::Normal(name) => name.to_str().is_some_and(|name| {
             name.starts_with('.') || name == "node_modules" || ignore.iter().any(|i| i == name)
