@@ -87,6 +87,8 @@ const EXEC: u8 = 8;
 const FAILED: i32 = 127;
 const FIRST_FREE: RawFd = MAX_TARGET_FD + 1;
 const LAST_SIGNAL: i32 = 64;
+/// Of the kernel's sigset_t.
+const SIGSET_BYTES: usize = 8;
 
 /// Forks and returns at once; the exec is still to come.
 ///
@@ -313,12 +315,21 @@ impl Plan<'_> {
 /// # Safety
 /// Only in a child just forked.
 unsafe fn reset_signals() {
-    // SAFETY: an all-zero sigaction is SIG_DFL with no flags; signals that cannot be changed
-    // fail, which is fine; the empty set is initialised before use.
+    // SAFETY: the kernel's sigaction is shorter than the zeros it is given, which say SIG_DFL and
+    // no flags; signals that cannot be changed fail, which is fine; the empty set is initialised
+    // before use.
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
+        // Not through libc, which keeps two signals for itself and leaves them as they were.
+        let default = [0_u64; 8];
         for signal in 1..=LAST_SIGNAL {
-            libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            let old = std::ptr::null_mut::<u64>();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                old,
+                SIGSET_BYTES,
+            );
         }
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
