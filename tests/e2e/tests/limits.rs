@@ -64,7 +64,10 @@ fn ten_thousand_idle_connections_are_held() -> anyhow::Result<()> {
     ensure!(http::get(local(port), "/hello")?.status == 200);
     for (n, connection) in held.iter_mut().enumerate() {
         let again = connection.get("/hello");
-        ensure!(again.is_ok_and(|answer| answer.status == 200), "connection {n} was not held");
+        ensure!(
+            again.is_ok_and(|answer| answer.status == 200),
+            "connection {n} was not held"
+        );
     }
     pando.wait_ready("api", 2)?;
     Ok(())
@@ -74,7 +77,17 @@ fn ten_thousand_idle_connections_are_held() -> anyhow::Result<()> {
 fn silent_connections_do_not_block_others() -> anyhow::Result<()> {
     for balance in ["steered", "round-robin"] {
         let mut pando = Pando::new()?;
-        let port = pando.start_hello("2", &["--balance", balance])?;
+        let port = pando.start_hello(
+            "2",
+            &[
+                "--balance",
+                balance,
+                "--drain-timeout",
+                "1s",
+                "--stop-timeout",
+                "2s",
+            ],
+        )?;
         let silent: Vec<TcpStream> = (0..500)
             .map(|_| TcpStream::connect(local(port)))
             .collect::<Result<_, _>>()?;

@@ -50,12 +50,6 @@ fn ls_show_and_env_are_tables_for_people_and_json_for_scripts() -> anyhow::Resul
     let port = pando.start_hello("2", &["-e", "COLOUR=green"])?;
     let table = pando.cmd(&["ls"])?.ok()?.stdout;
     ensure!(table.contains("api") && table.contains("ready"), "{table}");
-    let widest = table
-        .lines()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0);
-    ensure!(widest <= 80, "{widest} columns:\n{table}");
     let app = pando.app("api")?;
     let listen = app.0["listen"].to_string();
     ensure!(listen.contains(&format!(":{port}")), "{listen}");
