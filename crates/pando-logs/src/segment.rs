@@ -6,7 +6,9 @@
 //! <app>.log.1        the one before         <app>.log.gz.tmp  being compressed
 //! ```
 //! Rotation only ever moves a file to the next higher number, so a scan by rising number misses
-//! none; it may meet the same file twice, which its identity tells.
+//! none. It may meet the same file twice, which its identity tells; the order in which the files were
+//! met last is that from new to old (were one met last before an older one and yet be newer, it
+//! would have to be met again).
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -14,6 +16,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+
+use crate::options::MAX_KEEP;
+
+/// Numbers without a file after the highest known that end a scan.
+const SCAN_ON: u32 = 4;
 
 /// Reads a compressed file from its beginning.
 pub type Unpacked = MultiGzDecoder<BufReader<File>>;
@@ -227,11 +234,10 @@ fn scan_rotated(
     mut found: Vec<Segment>,
     last: &mut impl FnMut(&Segment) -> bool,
 ) -> io::Result<Vec<Segment>> {
-    let Some((mut highest, _)) = rotated(dir, app)?.last().copied() else {
-        return Ok(found);
-    };
+    // A listing may miss a file that is renamed meanwhile, so the scan goes on a little.
+    let mut highest = rotated(dir, app)?.last().map_or(0, |(number, _)| *number);
     let mut number = 1;
-    while number <= highest {
+    while number <= highest.saturating_add(SCAN_ON) {
         // Plain first: compression puts the .gz there before it takes the plain one away.
         let segment = match open(&rotated_path(dir, app, number))? {
             Some(file) => Some(Segment::plain(file)?),
@@ -239,21 +245,20 @@ fn scan_rotated(
                 .map(Segment::packed)
                 .transpose()?,
         };
-        if let Some(segment) = segment
-            && !found.iter().any(|seen| seen.is(&segment))
-        {
-            let done = last(&segment);
-            found.push(segment);
-            if done {
-                break;
-            }
-        }
-        if number == highest {
-            // Moved on by a rotation meanwhile: at most as far as it was scanned.
-            let now = rotated(dir, app)?.last().map_or(0, |(number, _)| *number);
-            highest = now.min(highest.saturating_mul(2)).max(highest);
-        }
         number += 1;
+        let Some(segment) = segment else { continue };
+        highest = highest.max(number - 1).min(2 * MAX_KEEP);
+        // Met again: rotations overtook the scan, and what it met in between may be newer.
+        if let Some(at) = found.iter().position(|seen| seen.is(&segment)) {
+            let again = found.remove(at);
+            found.push(again);
+            continue;
+        }
+        let done = last(&segment);
+        found.push(segment);
+        if done {
+            break;
+        }
     }
     Ok(found)
 }
