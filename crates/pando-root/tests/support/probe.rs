@@ -185,7 +185,7 @@ impl Probe {
                     let order = ToRoot::Store {
                         name: format!("{prefix}{n}"),
                     };
-                    self.order(&order, &[file.clone()])?;
+                    self.order(&order, std::slice::from_ref(&file))?;
                 }
                 Ok(())
             }
