@@ -14,6 +14,8 @@ use crate::node::{Act, Character, Node};
 
 const APP: &str = "api";
 const STEP_MS: Ms = 5;
+/// Numbers of connections that a supervisor before this one handed over begin here.
+const OLD_CONN: u64 = 1 << 40;
 
 /// How often things go wrong, per step of 5 ms: one in this many; 0 is never.
 #[derive(Clone, Copy, Debug)]
@@ -307,6 +309,17 @@ impl World {
             return;
         };
         self.booting.retain(|(_, w)| *w != worker);
+        // Handed over by a supervisor that has died, unread by a worker that now dies: nobody
+        // has a copy any more.
+        for (_, attach) in &node.inbox {
+            if let node_cluster::Attach::Conn(conn) = attach
+                && conn.0 >= OLD_CONN
+                && let Some(client) = self.conns.remove(conn)
+                && self.open.remove(&client)
+            {
+                self.excused += 1;
+            }
+        }
         for (client, _) in node.serving {
             self.open.remove(&client);
             self.excused += 1;
@@ -525,7 +538,7 @@ impl World {
     /// `kill -9` of the supervisor, and the next one begins with what root and the journal have.
     fn supervisor_dies(&mut self) {
         self.deaths += 1;
-        let offset = self.deaths << 40;
+        let offset = self.deaths * OLD_CONN;
         let mut kept = BTreeMap::new();
         for node in self.nodes.values_mut() {
             for (_, attach) in &mut node.inbox {
