@@ -42,6 +42,8 @@ use crate::poller::{Poller, wake_fd};
 const MAIL_MAX: usize = 1024;
 /// The hub wakes at least this often.
 const LONGEST_WAIT_MS: Ms = 1_000;
+/// Until a channel that no event wakes is tried again.
+const RETRY_MS: Ms = 10;
 /// Answers to callers have this long to go out before the process ends.
 const LINGER_MS: Ms = 150;
 
@@ -175,6 +177,7 @@ impl Hub {
             }
             self.settle();
             let now = now_ms();
+            self.flush_waiting_channels();
             self.sample(now);
             if self.core.next_deadline().is_some_and(|due| due <= now) {
                 self.core.tick(now);
@@ -203,6 +206,9 @@ impl Hub {
             due = due.min(deadline);
         }
         due = due.min(self.usage.next_at(&self.core));
+        if self.waiting_channels().next().is_some() {
+            due = due.min(now + RETRY_MS);
+        }
         if let Some(ending) = &self.ending {
             due = due.min(ending.at);
         }

@@ -11,8 +11,10 @@ use crate::core::{Input, Target};
 
 pub(super) struct WorkerChannel {
     channel: Channel,
-    /// Waits for room to write.
+    /// Something waits to be written.
     blocked: bool,
+    /// The poller tells when there is room.
+    watched: bool,
     /// Why nothing more goes out, told once.
     stuck: bool,
 }
@@ -26,6 +28,7 @@ impl Hub {
         let channel = WorkerChannel {
             channel,
             blocked: false,
+            watched: false,
             stuck: false,
         };
         self.channels.insert(worker, channel);
@@ -62,13 +65,29 @@ impl Hub {
             }
         };
         c.stuck &= blocked;
-        if blocked != c.blocked {
-            c.blocked = blocked;
+        c.blocked = blocked;
+        let waits = c.channel.wants_write();
+        if waits != c.watched {
+            c.watched = waits;
             let token = Token::Channel(worker).encode();
-            if let Err(error) = self.poller.modify(c.channel.as_fd(), token, blocked) {
+            if let Err(error) = self.poller.modify(c.channel.as_fd(), token, waits) {
                 tracing::error!(%error, worker.id = worker.0, "cannot watch a worker's channel");
             }
         }
+    }
+
+    /// Channels that wait for other descriptors in flight to arrive (ETOOMANYREFS), not for room
+    /// in their socket: no event tells when, so they are tried again.
+    pub(super) fn flush_waiting_channels(&mut self) {
+        let waiting: Vec<WorkerId> = self.waiting_channels().collect();
+        for worker in waiting {
+            self.flush_channel(worker);
+        }
+    }
+
+    pub(super) fn waiting_channels(&self) -> impl Iterator<Item = WorkerId> {
+        let waits = |c: &WorkerChannel| c.blocked && !c.watched;
+        self.channels.iter().filter(move |(_, c)| waits(c)).map(|(worker, _)| *worker)
     }
 
     /// Reads what is there, and says whether the channel is still open.

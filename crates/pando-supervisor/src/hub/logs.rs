@@ -53,7 +53,11 @@ impl Hub {
         match notice {
             Notice::Changed { app } => {
                 self.log_followers.wake();
-                self.pump.rearm(&app);
+                // Without followers the next notice waits for one: a chatty app must not keep
+                // waking the hub.
+                if self.log_followers.running.load(Ordering::SeqCst) > 0 {
+                    self.pump.rearm(&app);
+                }
             }
             Notice::Finished(_) => self.calls.logs_finished = true,
             Notice::WriteError { app, why } => {
@@ -99,6 +103,9 @@ impl Hub {
             });
         }
         self.pump.flush();
+        for (app, _) in &apps {
+            self.pump.rearm(app);
+        }
         let grown = Arc::clone(&self.log_followers.grown);
         let mailer = reply.clone();
         let spawned = std::thread::Builder::new()
