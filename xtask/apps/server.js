@@ -16,6 +16,8 @@ const server = http.createServer((request, response) => {
   if (request.url === '/stall') stall(5000);
   response.end('Hello, World!');
 });
+// Proxies keep connections to it; one that it closes at the moment of use would be answered with 502.
+server.keepAliveTimeout = 120_000;
 server.listen(Number(process.env.PORT));
 
 process.on('SIGTERM', () => server.close(() => process.exit(0)));

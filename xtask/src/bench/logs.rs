@@ -94,7 +94,11 @@ fn files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir)? {
+        // Before the first line there may be none.
+        let Ok(entries) = fs::read_dir(dir) else {
+            continue;
+        };
+        for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
                 dirs.push(path)

@@ -12,7 +12,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
     let kinds = [Kind::NodeRr, Kind::Pm2, Kind::PandoSteered];
     let mut rows = Vec::new();
     for target in target::start_all(lab, &kinds, Plan::server(WORKERS))? {
-        target::wrk(target.port, lab.pick(5, 2), false)?;
+        target::wrk(&target, lab.pick(5, 2), false)?;
         let front = target.front()?;
         let parts: Vec<String> = front
             .iter()

@@ -28,7 +28,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
     let seconds = lab.pick(5, 2);
     let targets = target::start_all(lab, &Kind::ALL, Plan::server(WORKERS))?;
     for target in &targets {
-        target::wrk(target.port, WARM_SECONDS.min(seconds), true)?;
+        target::wrk(target, WARM_SECONDS.min(seconds), true)?;
     }
     let mut samples: Vec<Samples> = targets.iter().map(|_| Samples::default()).collect();
     for round in 0..rounds {
@@ -51,7 +51,7 @@ fn measure(target: &Target, seconds: u64, keep_alive: bool) -> anyhow::Result<Sa
     let pids = target.pids()?;
     let before = process::cpu_us(&pids);
     let start = Instant::now();
-    let requests = target::wrk(target.port, seconds, keep_alive)? as f64;
+    let requests = target::wrk(target, seconds, keep_alive)? as f64;
     let took = start.elapsed().as_secs_f64();
     let cpu_us = process::cpu_us(&pids).saturating_sub(before) as f64;
     Ok(Sample {
