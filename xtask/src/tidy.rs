@@ -11,14 +11,22 @@ use crate::shell;
 
 const MAX_FILE_LINES: usize = 600;
 /// Longer files, each with the reason why it is better whole.
-const LONG_FILES: [(&str, &str); 2] = [
+const LONG_FILES: [(&str, &str); 4] = [
     (
         "crates/pando-config/tests/file.rs",
         "one table of inputs and problems",
     ),
     (
-        "libs/node-cluster/tests/node.rs",
+        "crates/pando-config/tests/problems.rs",
+        "one table of mistakes and what is said of them",
+    ),
+    (
+        "libs/node-cluster/tests/runtimes/node.rs",
         "one fake primary, one test a Node behaviour",
+    ),
+    (
+        "tests/sim/src/world.rs",
+        "one world under one clock; to be cut when it grows again",
     ),
 ];
 const FORBIDDEN_MODULES: [&str; 5] = ["utils", "util", "common", "helpers", "manager"];
@@ -136,13 +144,11 @@ fn source(place: &str, path: &Path, breaches: &mut Vec<String>) -> anyhow::Resul
     if let Some(name) = module.filter(|name| FORBIDDEN_MODULES.contains(name)) {
         breaches.push(format!("{place}: a module named {name} has no subject"));
     }
-    // In two pieces, so that this line is no breach of itself.
+    // In two pieces, so that this line is no breach of itself. A test that another one runs in a
+    // process of its own is run, and says so.
     let ignored = concat!("#[", "ignore");
-    for (at, _) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(ignored))
-    {
+    let unrun = |line: &str| line.contains(ignored) && !line.contains("the test ");
+    for (at, _) in text.lines().enumerate().filter(|(_, line)| unrun(line)) {
         breaches.push(format!("{place}:{}: a test that is not run", at + 1));
     }
     Ok(())
