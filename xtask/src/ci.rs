@@ -3,8 +3,9 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setsid", "util-linux"),
     ("cc", "gcc"),
 ];
