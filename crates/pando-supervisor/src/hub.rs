@@ -44,6 +44,8 @@ const MAIL_MAX: usize = 1024;
 const LONGEST_WAIT_MS: Ms = 1_000;
 /// Until a channel that no event wakes is tried again.
 const RETRY_MS: Ms = 10;
+/// After this the start is over.
+const SETTLED_MS: Ms = 2_000;
 /// Answers to callers have this long to go out before the process ends.
 const LINGER_MS: Ms = 150;
 
@@ -54,6 +56,8 @@ pub struct Options {
     /// `pando run`: end with the app's exit code when it ends.
     pub foreground: bool,
     pub version: &'static str,
+    /// Called once, a while after the start.
+    pub settled: fn(),
 }
 
 /// What other threads tell the hub.
@@ -118,6 +122,8 @@ pub struct Hub {
     /// The code of the last worker that ended.
     last_code: i32,
     close_signal: Option<i32>,
+    /// When [`Options::settled`] is called.
+    settles_at: Option<Ms>,
 }
 
 /// The process ends at this time, with this last word to root.
@@ -177,6 +183,9 @@ impl Hub {
             }
             self.settle();
             let now = now_ms();
+            if self.settles_at.take_if(|at| *at <= now).is_some() {
+                (self.options.settled)();
+            }
             self.flush_waiting_channels();
             self.sample(now);
             if self.core.next_deadline().is_some_and(|due| due <= now) {

@@ -5,6 +5,7 @@
 //! - [`config`]: flags and pando.toml to specs
 //! - [`display`]: tables, lines, progress
 //! - [`error`]: what a person is told, and the exit codes
+//! - [`lean`]: pages that a daemon does not need
 //! - [`wire`]: where root, the supervisor and `pando run` are joined from their parts
 
 mod cli;
@@ -14,6 +15,7 @@ mod daemon;
 mod display;
 mod error;
 mod home;
+mod lean;
 mod listening;
 mod wire;
 

@@ -63,6 +63,7 @@ pub fn root(options: RootOptions) -> anyhow::Result<u8> {
             begin
         }
     };
+    crate::lean::drop_program_text();
     ended(pando_root::run(begin), &options.home)
 }
 
@@ -115,6 +116,7 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
         echo,
         foreground,
         version: env!("CARGO_PKG_VERSION"),
+        settled: crate::lean::drop_program_text,
     };
     match hub::run(hub) {
         Ok(()) => Ok(exit::OK),

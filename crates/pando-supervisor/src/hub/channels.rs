@@ -87,7 +87,10 @@ impl Hub {
 
     pub(super) fn waiting_channels(&self) -> impl Iterator<Item = WorkerId> {
         let waits = |c: &WorkerChannel| c.blocked && !c.watched;
-        self.channels.iter().filter(move |(_, c)| waits(c)).map(|(worker, _)| *worker)
+        self.channels
+            .iter()
+            .filter(move |(_, c)| waits(c))
+            .map(|(worker, _)| *worker)
     }
 
     /// Reads what is there, and says whether the channel is still open.

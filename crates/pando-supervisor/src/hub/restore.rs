@@ -113,6 +113,7 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
         exit_code: 0,
         last_code: 0,
         close_signal: None,
+        settles_at: Some(now_ms() + super::SETTLED_MS),
     };
     hub.resume(kept);
     Ok(hub)
