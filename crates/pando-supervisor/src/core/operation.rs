@@ -154,6 +154,9 @@ impl App {
         let starting = count(&|p| matches!(p, Phase::Starting));
         let leaving = count(&|p| matches!(p, Phase::Draining { .. } | Phase::Stopping { .. }));
         match (starting, leaving) {
+            (0, 0) if self.desired() == super::Desired::Waiting => {
+                format!("waiting for {}", self.spec().depends_on.join(", "))
+            }
             (0, 0) => "waiting".to_owned(),
             (s, 0) => format!("starting {s}"),
             (0, l) => format!("draining {l}"),

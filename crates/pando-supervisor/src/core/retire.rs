@@ -45,7 +45,9 @@ impl App {
             self.drained(cx, id);
             return;
         }
-        let body = serde_json::json!({ "act": "drain", "signal": signal });
+        // A successor can wait for clients to come over; one who stops the app waits for answers.
+        let quick = style != RetireStyle::Gentle;
+        let body = serde_json::json!({ "act": "drain", "signal": signal, "quick": quick });
         let effects = self.primary.send_internal(id, "NODE_PANDO", body);
         self.carry_out(cx, effects);
     }
@@ -54,6 +56,7 @@ impl App {
     pub(super) fn drained(&mut self, cx: &mut Context, id: WorkerId) {
         let stop_ms = self.spec.timeouts.stop_ms;
         let stop_signal = self.stop_signal();
+        let drain_ms = self.spec.timeouts.drain_ms;
         let message = self.spec.stop.message;
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
@@ -61,17 +64,22 @@ impl App {
         let Phase::Draining { style, .. } = worker.phase else {
             return;
         };
-        let gentle = style == RetireStyle::Gentle
-            && !worker.handles_signal
-            && worker.channel
-            && !worker.listening.is_empty();
+        let serves = worker.channel && !worker.listening.is_empty();
+        // Without the preload only a disconnect lets answers under way end before the signal.
+        let blind = serves && !worker.agent;
+        let gentle = serves && (blind || style == RetireStyle::Gentle && !worker.handles_signal);
+        let time = if blind && style != RetireStyle::Gentle {
+            drain_ms
+        } else {
+            stop_ms
+        };
         let step = if gentle {
             StopStep::Disconnected
         } else {
             StopStep::Signalled
         };
         worker.phase = Phase::Stopping {
-            until: cx.now + stop_ms,
+            until: cx.now + time,
             step,
         };
         if gentle {

@@ -21,7 +21,11 @@
     handle && handle.server && !handle.destroyed && typeof handle.server.getConnections === 'function'
     && !(handle.parser === null && handle._httpMessage === undefined);
 
-  const drain = (signal) => {
+  // One with an answer under way.
+  const isBusy = (handle) => isOpen(handle) && Boolean(handle._httpMessage);
+
+  // `quick`: only answers under way are waited for, not clients that keep a connection idle.
+  const drain = (signal, quick) => {
     const channel = require('diagnostics_channel').channel('http.server.request.start');
     channel.subscribe(({ response }) => {
       try {
@@ -42,7 +46,7 @@
     const look = setInterval(() => {
       let open = 1;
       try {
-        open = process._getActiveHandles().filter(isOpen).length;
+        open = process._getActiveHandles().filter(quick ? isBusy : isOpen).length;
       } catch { /* the time limit ends the drain */ }
       if (open > 0) return;
       clearInterval(look);
@@ -56,7 +60,7 @@
     if (!message || message.cmd !== 'NODE_PANDO' || message.act !== 'drain' || draining) return;
     draining = true;
     try {
-      drain(message.signal);
+      drain(message.signal, message.quick);
     } catch {
       tell({ act: 'drained', handlesSignal: false });
     }
