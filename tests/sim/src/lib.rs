@@ -8,8 +8,11 @@
 //!
 //! `SEED=n cargo test -p sim` replays one run.
 
+mod faults;
 mod kernel;
 mod node;
+mod verdict;
 mod world;
 
-pub use world::{Faults, World};
+pub use faults::Faults;
+pub use world::World;

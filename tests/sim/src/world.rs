@@ -9,60 +9,49 @@ use pando_supervisor::core::{
     Target,
 };
 
+use crate::faults::Faults;
 use crate::kernel::{Client, Kernel};
 use crate::node::{Act, Character, Node};
 
-const APP: &str = "api";
+pub(crate) const APP: &str = "api";
 const STEP_MS: Ms = 5;
 /// Numbers of connections that a supervisor before this one handed over begin here.
-const OLD_CONN: u64 = 1 << 40;
-
-/// How often things go wrong, per step of 5 ms: one in this many; 0 is never.
-#[derive(Clone, Copy, Debug)]
-pub struct Faults {
-    pub crash: u64,
-    pub stall: u64,
-    pub reload: u64,
-    /// One reload in this many is of a build that does not boot.
-    pub bad_build: u64,
-    pub scale: u64,
-    pub supervisor_death: u64,
-}
+pub(crate) const OLD_CONN: u64 = 1 << 40;
 
 pub struct World {
     pub now: Ms,
-    core: Core,
-    random: Random,
-    faults: Faults,
-    kernel: Kernel,
-    nodes: BTreeMap<WorkerId, Node>,
+    pub(crate) core: Core,
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    pub(crate) kernel: Kernel,
+    pub(crate) nodes: BTreeMap<WorkerId, Node>,
     /// What happens at a time: a boot that ends, a process that ends.
-    booting: Vec<(Ms, WorkerId)>,
+    pub(crate) booting: Vec<(Ms, WorkerId)>,
     /// Clients behind the supervisor's connection numbers.
-    conns: BTreeMap<ConnId, Client>,
-    next_client: Client,
-    arrived: u64,
-    served: u64,
+    pub(crate) conns: BTreeMap<ConnId, Client>,
+    pub(crate) next_client: Client,
+    pub(crate) arrived: u64,
+    pub(crate) served: u64,
     /// Lost with the worker that had taken them, or with a supervisor that had accepted them.
-    excused: u64,
+    pub(crate) excused: u64,
     /// Everyone not yet served or excused.
-    open: BTreeSet<Client>,
-    journal: Option<AppRecord>,
-    blobs: Blobs,
-    next_op: u64,
-    reloading: Option<OpId>,
-    bad_revisions: bool,
+    pub(crate) open: BTreeSet<Client>,
+    pub(crate) journal: Option<AppRecord>,
+    pub(crate) blobs: Blobs,
+    pub(crate) next_op: u64,
+    pub(crate) reloading: Option<OpId>,
+    pub(crate) bad_revisions: bool,
     /// Processes that have ended and whose end the supervisor has not heard of.
-    ended: VecDeque<(WorkerId, Exit)>,
-    deaths: u64,
+    pub(crate) ended: VecDeque<(WorkerId, Exit)>,
+    pub(crate) deaths: u64,
     pub outcomes: Vec<String>,
 }
 
 /// What root keeps for a next supervisor.
 #[derive(Default)]
-struct Blobs {
-    app: Option<(u64, String)>,
-    workers: BTreeMap<WorkerId, (u64, String)>,
+pub(crate) struct Blobs {
+    pub(crate) app: Option<(u64, String)>,
+    pub(crate) workers: BTreeMap<WorkerId, (u64, String)>,
 }
 
 impl World {
@@ -107,7 +96,7 @@ impl World {
         world
     }
 
-    fn order(&mut self, order: Order) -> OpId {
+    pub(crate) fn order(&mut self, order: Order) -> OpId {
         self.next_op += 1;
         let op = OpId(self.next_op);
         self.input(Input::Order {
@@ -118,7 +107,7 @@ impl World {
         op
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
         one_in > 0 && self.random.draw().is_multiple_of(one_in)
     }
 
@@ -131,7 +120,7 @@ impl World {
         self.input(Input::Worker { worker, event });
     }
 
-    fn carry_out(&mut self) {
+    pub(crate) fn carry_out(&mut self) {
         let mut opened = VecDeque::new();
         loop {
             while let Some(effect) = self.core.poll_effect() {
@@ -304,7 +293,7 @@ impl World {
     }
 
     /// The process ends: what it had taken goes with it; what it had not read does not.
-    fn end(&mut self, worker: WorkerId, exit: Exit) {
+    pub(crate) fn end(&mut self, worker: WorkerId, exit: Exit) {
         let Some(node) = self.nodes.remove(&worker) else {
             return;
         };
@@ -358,45 +347,6 @@ impl World {
                 self.open.insert(self.next_client);
             }
         }
-    }
-
-    fn go_wrong(&mut self) {
-        if self.chance(self.faults.crash)
-            && let Some(worker) = self.any_worker()
-        {
-            self.end(worker, Exit::Signal(9));
-        }
-        if self.chance(self.faults.stall)
-            && let Some(worker) = self.any_worker()
-        {
-            let until = self.now + 200 + self.random.draw() % 3_000;
-            if let Some(node) = self.nodes.get_mut(&worker) {
-                node.stalled_until = until;
-            }
-        }
-        if self.chance(self.faults.reload) && self.reloading.is_none() {
-            self.bad_revisions = self.chance(self.faults.bad_build);
-            let op = self.order(Order::Reload { spec: None });
-            let refused = self.outcomes.last().is_some_and(|o| o.contains("already"));
-            self.reloading = (!refused).then_some(op);
-        }
-        if self.chance(self.faults.scale) {
-            let count = 1 + u32::try_from(self.random.draw() % 6).unwrap_or(0);
-            self.order(Order::Scale {
-                instances: Instances::Count(count),
-            });
-        }
-        if self.chance(self.faults.supervisor_death) {
-            self.supervisor_dies();
-        }
-    }
-
-    fn any_worker(&mut self) -> Option<WorkerId> {
-        let all: Vec<WorkerId> = self.nodes.keys().copied().collect();
-        let at = usize::try_from(self.random.draw() >> 1)
-            .ok()?
-            .checked_rem(all.len())?;
-        all.get(at).copied()
     }
 
     fn tell_ends(&mut self) {
@@ -534,143 +484,9 @@ impl World {
             });
         }
     }
-
-    /// `kill -9` of the supervisor, and the next one begins with what root and the journal have.
-    fn supervisor_dies(&mut self) {
-        self.deaths += 1;
-        let offset = self.deaths * OLD_CONN;
-        let mut kept = BTreeMap::new();
-        for node in self.nodes.values_mut() {
-            for (_, attach) in &mut node.inbox {
-                if let node_cluster::Attach::Conn(conn) = attach
-                    && let Some(client) = self.conns.get(conn)
-                {
-                    // The descriptor is in the channel: it outlives the supervisor.
-                    let moved = ConnId(conn.0 + offset);
-                    kept.insert(moved, *client);
-                    *conn = moved;
-                }
-            }
-        }
-        let serving: BTreeSet<Client> = self
-            .nodes
-            .values()
-            .flat_map(|n| &n.serving)
-            .map(|(c, _)| *c)
-            .collect();
-        let in_channels: BTreeSet<Client> = kept.values().copied().collect();
-        for client in self.conns.values() {
-            let lost = !serving.contains(client) && !in_channels.contains(client);
-            if lost && self.open.remove(client) {
-                self.excused += 1;
-            }
-        }
-        self.conns = kept;
-        self.reloading = None;
-        self.bad_revisions = false;
-        self.core = core(self.random.draw(), self.now);
-        let apps: Vec<_> = self
-            .blobs
-            .app
-            .iter()
-            .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
-            .collect();
-        let workers: Vec<_> = self
-            .blobs
-            .workers
-            .values()
-            .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
-            .collect();
-        let records: Vec<AppRecord> = self.journal.iter().cloned().collect();
-        self.kernel.gate_open = true;
-        for sockets in self.kernel.listeners.values_mut() {
-            sockets.accepted_here.clear();
-        }
-        let known: BTreeSet<WorkerId> = self.blobs.workers.keys().copied().collect();
-        self.core.restore(self.now, &records, &apps, &workers);
-        let strangers: Vec<WorkerId> = self
-            .nodes
-            .keys()
-            .filter(|id| !known.contains(id))
-            .copied()
-            .collect();
-        for worker in strangers {
-            self.end(worker, Exit::Signal(9));
-        }
-        self.carry_out();
-    }
-
-    /// After the faults: all is well, and nobody was forgotten.
-    pub fn check(&mut self) {
-        let Some(app) = self.core.app(APP) else {
-            panic!("the app is gone")
-        };
-        assert!(
-            app.is_fully_ready(),
-            "{} of {} ready",
-            app.ready_count(),
-            app.wanted()
-        );
-        assert_eq!(
-            self.nodes.len(),
-            app.wanted() as usize,
-            "workers that nobody wants"
-        );
-        let seats: BTreeSet<usize> = app.workers().map(|w| w.seat).collect();
-        for sockets in self.kernel.listeners.values() {
-            let steered: BTreeSet<usize> = sockets.steered.iter().copied().collect();
-            if sockets.mode == pando_supervisor::core::ListenMode::Seats {
-                assert_eq!(steered, seats, "steering to seats that nobody is in");
-            }
-        }
-        assert!(
-            self.kernel.waiting() <= 2,
-            "{} wait in queues",
-            self.kernel.waiting()
-        );
-        let newest: Vec<Client> = self.open.iter().copied().collect();
-        let old = newest
-            .iter()
-            .filter(|c| **c + 50 < self.next_client)
-            .count();
-        assert_eq!(
-            old, 0,
-            "connections forgotten: {newest:?} of {}",
-            self.next_client
-        );
-        assert_eq!(
-            self.arrived,
-            self.served + self.excused + newest.len() as u64
-        );
-        assert!(self.served > 0);
-    }
-
-    pub fn served(&self) -> u64 {
-        self.served
-    }
-
-    pub fn excused(&self) -> u64 {
-        self.excused
-    }
-
-    pub fn describe(&self) -> String {
-        let Some(app) = self.core.app(APP) else {
-            return "no app".to_owned();
-        };
-        let workers: Vec<String> = app
-            .workers()
-            .map(|w| format!("{}@{} r{} {:?}", w.id.0, w.seat, w.revision, w.phase))
-            .collect();
-        format!(
-            "t={} {:?} {workers:?} {:?}",
-            self.now,
-            app.instances(),
-            self.kernel
-        )
-    }
 }
 
-fn core(seed: u64, now: Ms) -> Core {
+pub(crate) fn core(seed: u64, now: Ms) -> Core {
     Core::new(Options {
         cores: 4,
         seed,
