@@ -54,7 +54,9 @@ fn start(pando: &Path, example: &Path) -> anyhow::Result<u16> {
 }
 
 fn look_at(pando: &Path, port: u16) {
-    let pando = pando.display();
+    // From where `cargo xtask demo` is usually called the short path does.
+    let here = std::env::current_dir().unwrap_or_default();
+    let pando = pando.strip_prefix(here).unwrap_or(pando).display();
     println!(
         "
 It runs on every core. Look at it:
