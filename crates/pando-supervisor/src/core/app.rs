@@ -207,14 +207,19 @@ impl App {
     pub(super) fn persist(&self, cx: &mut Context) {
         let running =
             self.desired != Desired::Stopped || matches!(self.after_stop, AfterStop::Start(_));
+        // A version that is still on trial is not what a reboot should bring back.
+        let spec = match &self.rollout {
+            Some(rollout) if !rollout.passed => &rollout.old,
+            Some(_) | None => &self.spec,
+        };
         cx.emit(Effect::Persist(AppRecord {
-            spec: Arc::clone(&self.spec),
+            spec: Arc::clone(spec),
             running,
         }));
     }
 
     pub(super) fn order_start(&mut self, cx: &mut Context, op: OpId, spec: Option<AppSpec>) {
-        if self.desired != Desired::Stopped {
+        if self.desired != Desired::Stopped && self.exited().is_none() {
             let failure = Failure {
                 app: self.name().to_owned(),
                 what: format!("{} is already running", self.name()),
@@ -233,6 +238,7 @@ impl App {
             });
             return;
         }
+        self.supersede(cx, "start");
         self.begin(op, Goal::Started, "started");
         if self.workers.is_empty() {
             self.start(cx, spec);
@@ -252,6 +258,7 @@ impl App {
         self.after_stop = AfterStop::Nothing;
         self.problem = None;
         self.closing = false;
+        self.rollout = None;
         self.fast_exits.clear();
         self.desired = if self.spec.depends_on.is_empty() {
             Desired::Running
@@ -292,6 +299,9 @@ impl App {
             }
             Order::Reload { spec } => self.order_reload(cx, op, spec),
             Order::Configure { spec } => {
+                if self.refuse_during_rollout(cx, op) {
+                    return;
+                }
                 self.spec = Arc::new(spec);
                 self.persist(cx);
                 let text = format!("{}: configured", self.name());
@@ -305,9 +315,14 @@ impl App {
     }
 
     fn order_scale(&mut self, cx: &mut Context, op: OpId, instances: Instances) {
-        let mut spec = (*self.spec).clone();
-        spec.instances = instances;
-        self.spec = Arc::new(spec);
+        Arc::make_mut(&mut self.spec).instances = instances;
+        if let Some(rollout) = &mut self.rollout {
+            // Whichever version it ends with has this many.
+            Arc::make_mut(&mut rollout.old).instances = instances;
+        }
+        if let AfterStop::Start(Some(spec)) = &mut self.after_stop {
+            spec.instances = instances;
+        }
         let wanted = instances.resolve(cx.cores);
         if self.desired == Desired::Stopped {
             self.persist(cx);
@@ -369,7 +384,7 @@ impl App {
             Target::Line { line, fd } => self.line(cx, id, &line, fd),
             Target::Oversized { bytes } => {
                 let text = format!("passed over a message of {bytes} bytes on the IPC channel");
-                self.notice(cx, Some(id), "oversized-message", text);
+                self.complain(cx, id, "oversized-message", text);
             }
             Target::ChannelClosed => self.channel_closed(cx, id),
             Target::ChannelStuck => self.channel_stuck(cx, id),
@@ -392,6 +407,10 @@ impl App {
         }
         if self.desired == Desired::Running {
             self.advance(cx);
+            if self.exited().is_some() {
+                // Nobody will come: a client must be refused, not left in a queue.
+                self.close_listeners(cx, |_| true);
+            }
         }
         self.update_steering(cx);
         self.deliver_pending(cx);

@@ -121,14 +121,23 @@ impl App {
             return;
         }
         self.instances[index].current = None;
-        if self.desired != Desired::Running || self.stays_down(worker, index, exit) {
+        if self.desired != Desired::Running {
             return;
         }
+        let down = self.stays_down(worker, exit);
         let newest = worker.revision == self.revision;
         if worker.ready_at.is_none() && newest && self.rollout.is_some() {
-            // A new version that was tried in an empty place: the old one comes back there.
-            self.instances[index].not_before = cx.now;
-            self.roll_back(cx, worker, why);
+            if !down || exit != Some(Exit::Code(0)) {
+                // A new version that was tried in an empty place: the old one comes back there.
+                self.instances[index].not_before = cx.now;
+                self.roll_back(cx, worker, why);
+                return;
+            }
+            // A job that is done before it could be called ready.
+            self.canary_passed(cx);
+        }
+        if down {
+            self.put_down(index, exit);
             return;
         }
         self.note_exit(cx, index, worker, why);
@@ -140,31 +149,33 @@ impl App {
         }
     }
 
-    /// Whether the policy keeps the instance down; then it is marked so.
-    fn stays_down(&mut self, worker: &Worker, index: usize, exit: Option<Exit>) -> bool {
+    /// Whether the policy keeps the instance down.
+    fn stays_down(&self, worker: &Worker, exit: Option<Exit>) -> bool {
         let code = match exit {
             Some(Exit::Code(code)) => Some(code),
             Some(Exit::Signal(_)) | None => None,
         };
         let policy = &self.spec.restart;
         let listed = code.is_some_and(|c| policy.stop_exit_codes.contains(&c));
-        let down = worker.doomed.is_none()
+        worker.doomed.is_none()
             && (listed
                 || match policy.policy {
                     RestartPolicy::Always => false,
                     RestartPolicy::OnFailure => code == Some(0),
                     RestartPolicy::Never => exit.is_some(),
-                });
-        if down {
-            let instance = &mut self.instances[index];
-            instance.done = true;
-            instance.last_exit = exit.map(|e| e.to_string());
-            instance.exit_code = exit.map(|e| match e {
-                Exit::Code(code) => code,
-                Exit::Signal(signal) => 128 + signal,
-            });
-        }
-        down
+                })
+    }
+
+    fn put_down(&mut self, index: usize, exit: Option<Exit>) {
+        let Some(instance) = self.instances.get_mut(index) else {
+            return;
+        };
+        instance.done = true;
+        instance.last_exit = exit.map(|e| e.to_string());
+        instance.exit_code = exit.map(|e| match e {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        });
     }
 
     /// Counts an exit that nobody asked for and sets when the next worker may start.

@@ -12,6 +12,8 @@ use super::{Context, Ms};
 
 /// A worker that has disconnected ends by itself within this, or gets its stop signal.
 const LINGER_MS: Ms = 250;
+/// Bad messages of one worker that are told; a program may write them by the million.
+const COMPLAINTS_MAX: u32 = 20;
 
 impl App {
     pub(super) fn line(&mut self, cx: &mut Context, id: WorkerId, line: &[u8], fd: bool) {
@@ -107,12 +109,34 @@ impl App {
                 Node::Agent { worker, message } => self.agent_message(cx, worker, &message),
                 Node::RuntimeIsBun { worker } => self.is_bun(worker),
                 Node::Unsupported { worker, what } => {
-                    self.notice(cx, Some(worker), "unsupported", what);
+                    self.complain(cx, worker, "unsupported", what);
                 }
                 Node::Garbage { worker, why } => {
-                    self.notice(cx, Some(worker), "garbage-message", why);
+                    self.complain(cx, worker, "garbage-message", why);
                 }
             }
+        }
+    }
+
+    /// Tells what is wrong with a worker's messages, but not a million times.
+    pub(super) fn complain(
+        &mut self,
+        cx: &mut Context,
+        id: WorkerId,
+        kind: &'static str,
+        text: impl Into<String>,
+    ) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.complaints = worker.complaints.saturating_add(1);
+        match worker.complaints {
+            n if n < COMPLAINTS_MAX => self.notice(cx, Some(id), kind, text),
+            COMPLAINTS_MAX => {
+                let text = format!("{}; no more of this worker's are told", text.into());
+                self.notice(cx, Some(id), kind, text);
+            }
+            _more => {}
         }
     }
 
@@ -307,9 +331,14 @@ impl App {
         let Some(successor) = instance.successor.take() else {
             return;
         };
-        if let Some(old) = instance.current.replace(successor) {
-            self.retire(cx, old, RetireStyle::Gentle);
+        let Some(old) = instance.current.replace(successor) else {
+            return;
+        };
+        if let Some(why) = self.workers.get(&old).and_then(|w| w.replace.clone()) {
+            instance.restarts += 1;
+            instance.last_exit = Some(why);
         }
+        self.retire(cx, old, RetireStyle::Gentle);
     }
 }
 

@@ -36,7 +36,8 @@ impl App {
             }
             return;
         }
-        let serves = worker.is_ready() && worker.channel && worker.agent;
+        let hears = worker.channel && !worker.is_stuck(cx.now);
+        let serves = worker.is_ready() && hears && worker.agent;
         worker.phase = Phase::Draining {
             until: cx.now + drain_ms,
             style,
@@ -64,7 +65,8 @@ impl App {
         let Phase::Draining { style, .. } = worker.phase else {
             return;
         };
-        let serves = worker.channel && !worker.listening.is_empty();
+        let hears = worker.channel && !worker.is_stuck(cx.now);
+        let serves = hears && !worker.listening.is_empty();
         // Without the preload only a disconnect lets answers under way end before the signal.
         let blind = serves && !worker.agent;
         let gentle = serves && (blind || style == RetireStyle::Gentle && !worker.handles_signal);
@@ -85,7 +87,7 @@ impl App {
         if gentle {
             let effects = self.primary.disconnect(id);
             self.carry_out(cx, effects);
-        } else if message && worker.channel {
+        } else if message && hears {
             let effects = self.primary.send_app(id, b"\"shutdown\"");
             self.carry_out(cx, effects);
         } else {
@@ -120,7 +122,7 @@ impl App {
             Phase::Stopping { until, step } if cx.now >= until => match step {
                 StopStep::Disconnected => {
                     // One that still has connections had its time; one without has it now.
-                    let time = if worker.channel {
+                    let time = if worker.channel && worker.agent {
                         AFTER_DISCONNECT_MS
                     } else {
                         stop_ms

@@ -23,6 +23,8 @@ pub(super) struct Rollout {
     pub old_revision: u32,
     /// The canary was ready: the new spec is journaled and further successors may start.
     pub passed: bool,
+    /// A place that its policy kept down, tried again for want of another; with its exit code.
+    woken: Option<(u32, Option<i32>)>,
 }
 
 /// Seconds over the limit in a row before a worker is replaced: one look may catch a peak.
@@ -34,20 +36,7 @@ impl App {
             self.order_start(cx, op, spec);
             return;
         }
-        if self.rollout.is_some() {
-            let name = self.name();
-            let failure = Failure {
-                app: name.to_owned(),
-                what: format!("{name} is being reloaded already"),
-                why: "one reload at a time: the second would not know what to fall back to".into(),
-                fix: format!("wait for it (`pando ls {name}`), or `pando restart {name}`"),
-                worker: None,
-                exit_code: 1,
-            };
-            cx.emit(Effect::Finished {
-                op,
-                outcome: Outcome::Failed(failure),
-            });
+        if self.refuse_during_rollout(cx, op) {
             return;
         }
         self.begin_rollout(spec.unwrap_or_else(|| (*self.spec).clone()));
@@ -55,11 +44,38 @@ impl App {
         self.notice(cx, None, "reload", "reload begins");
     }
 
+    /// One reload at a time, and no other change of the spec beside it.
+    pub(super) fn refuse_during_rollout(&self, cx: &mut Context, op: OpId) -> bool {
+        if self.rollout.is_none() {
+            return false;
+        }
+        let name = self.name();
+        let failure = Failure {
+            app: name.to_owned(),
+            what: format!("{name} is being reloaded already"),
+            why: "one reload at a time: the second would not know what to fall back to".into(),
+            fix: format!("wait for it (`pando ls {name}`), or `pando restart {name}`"),
+            worker: None,
+            exit_code: 1,
+        };
+        cx.emit(Effect::Finished {
+            op,
+            outcome: Outcome::Failed(failure),
+        });
+        true
+    }
+
     pub(super) fn begin_rollout(&mut self, spec: AppSpec) {
+        let all_done = self.instances.iter().all(|i| i.done);
+        let woken = self.instances.first_mut().filter(|_| all_done).map(|i| {
+            i.done = false;
+            (i.number, i.exit_code)
+        });
         self.rollout = Some(Rollout {
             old: Arc::clone(&self.spec),
             old_revision: self.revision,
             passed: false,
+            woken,
         });
         self.spec = Arc::new(spec);
         self.revision += 1;
@@ -140,22 +156,34 @@ impl App {
             .instances
             .iter()
             .position(|i| i.successor == Some(id) || i.current == Some(id));
-        if let Some(rollout) = &mut self.rollout
-            && !rollout.passed
-            && revision == Some(self.revision)
-        {
-            rollout.passed = true;
-            self.problem = None;
-            self.persist(cx);
-            let wanted = self.spec.instances.resolve(cx.cores);
-            self.set_wanted(cx, wanted);
-            self.picker = super::steering::picker(self.spec.balance);
+        if revision == Some(self.revision) {
+            self.canary_passed(cx);
         }
         if let Some(index) = place.filter(|i| *i < self.instances.len())
             && self.instances[index].successor == Some(id)
         {
             self.take_over(cx, index);
         }
+    }
+
+    /// The new version works: it is journaled, and no place keeps what the old one has earned.
+    pub(super) fn canary_passed(&mut self, cx: &mut Context) {
+        let Some(rollout) = self.rollout.as_mut().filter(|r| !r.passed) else {
+            return;
+        };
+        rollout.passed = true;
+        self.problem = None;
+        self.fast_exits.clear();
+        for instance in &mut self.instances {
+            instance.done = false;
+            instance.crash_loop = false;
+            instance.fast_exits = 0;
+            instance.not_before = cx.now;
+        }
+        self.persist(cx);
+        let wanted = self.spec.instances.resolve(cx.cores);
+        self.set_wanted(cx, wanted);
+        self.picker = super::steering::picker(self.spec.balance);
     }
 
     /// A successor ended before it was ready, or was not ready in time.
@@ -185,6 +213,12 @@ impl App {
         };
         let failed = self.revision;
         self.spec = Arc::clone(&rollout.old);
+        if let Some((number, exit_code)) = rollout.woken.filter(|_| !rollout.passed)
+            && let Some(i) = self.instances.iter_mut().find(|i| i.number == number)
+        {
+            i.done = true;
+            i.exit_code = exit_code;
+        }
         // New workers that are ready go back one by one, because their revision is not this one.
         self.revision = if rollout.passed {
             failed + 1

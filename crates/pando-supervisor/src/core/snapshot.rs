@@ -144,7 +144,13 @@ impl App {
         let Some(snapshot) = snapshot else { return app };
         app.revision = snapshot.revision;
         app.is_server = snapshot.is_server;
+        for l in &snapshot.listeners {
+            let address = l.address.listen_address();
+            let listener = Listener::restored(address, l.mode, l.seats, l.port);
+            app.listeners.insert(HandleKey(l.key.clone()), listener);
+        }
         if !record.running {
+            // It was stopping; what it listens on is closed when the last worker has gone.
             return app;
         }
         app.desired = Desired::Running;
@@ -163,11 +169,6 @@ impl App {
                 instance.exit_code = kept.exit_code;
             }
             app.instances.push(instance);
-        }
-        for l in &snapshot.listeners {
-            let address = l.address.listen_address();
-            let listener = Listener::restored(address, l.mode, l.seats, l.port);
-            app.listeners.insert(HandleKey(l.key.clone()), listener);
         }
         app
     }

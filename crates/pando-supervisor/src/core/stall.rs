@@ -20,7 +20,7 @@ const STALLED_WITH_QUEUE_AFTER_MS: Ms = 45;
 /// Answers in time that end a stall.
 const GOOD_PONGS: u32 = 2;
 /// A loop that has not turned for this long never will: the worker is replaced.
-const STUCK_AFTER_MS: Ms = 30_000;
+pub(super) const STUCK_AFTER_MS: Ms = 30_000;
 /// A tick this late says that we did not run, so answers may wait unread: no judgement.
 const PAUSE_MS: Ms = 100;
 
@@ -88,8 +88,8 @@ impl App {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        if let Some(since) = worker.pings.stalled_since {
-            if cx.now.saturating_sub(since) >= STUCK_AFTER_MS && worker.replace.is_none() {
+        if worker.is_stalled() {
+            if worker.is_stuck(cx.now) && worker.replace.is_none() {
                 let why = "its event loop has not turned for 30 s".to_owned();
                 worker.replace = Some(why.clone());
                 self.notice(cx, Some(id), "stuck", why);

@@ -7,6 +7,7 @@ use app_spec::AppSpec;
 use node_cluster::{ConnId, HandleKey, PingId, WorkerId};
 
 use super::Ms;
+use super::stall::STUCK_AFTER_MS;
 
 /// Where a worker is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct Worker {
     pub(super) probes: Probes,
     pub(super) connections: u32,
     pub(super) over_memory: u32,
+    /// Bad messages on its channel.
+    pub(super) complaints: u32,
     /// Why a successor is wanted.
     pub(super) replace: Option<String>,
     /// Why it is being ended although nobody asked for it: told when it has exited.
@@ -139,6 +142,7 @@ impl Worker {
             probes: Probes::default(),
             connections: 0,
             over_memory: 0,
+            complaints: 0,
             replace: None,
             doomed: None,
             listens: Vec::new(),
@@ -160,6 +164,13 @@ impl Worker {
 
     pub fn is_stalled(&self) -> bool {
         self.pings.stalled_since.is_some()
+    }
+
+    /// Its event loop will not turn again: it can be asked for nothing.
+    pub(super) fn is_stuck(&self, now: Ms) -> bool {
+        self.pings
+            .stalled_since
+            .is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER_MS)
     }
 
     pub fn has_channel(&self) -> bool {

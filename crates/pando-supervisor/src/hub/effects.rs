@@ -59,6 +59,7 @@ impl Hub {
             }
             Effect::Unpersist { app } => {
                 self.watches.remove(&app);
+                self.marks.forget_app(&app);
                 self.pump.remove(&app);
                 let written = self.journal.remove(&app);
                 self.journal_written(written);

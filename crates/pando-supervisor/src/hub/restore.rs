@@ -35,6 +35,10 @@ pub(super) struct Marks {
 }
 
 impl Marks {
+    pub fn forget_app(&mut self, app: &str) {
+        self.apps.remove(app);
+    }
+
     pub fn forget(&mut self, worker: WorkerId) {
         self.workers.remove(&worker);
     }
@@ -221,7 +225,8 @@ impl Hub {
             self.configure_logs(&record.spec);
             self.watch(&record.spec, record.running);
         }
-        for app in &apps {
+        let known = |name: &str| records.iter().any(|r| r.spec.name == name);
+        for app in apps.iter().filter(|app| known(&app.name)) {
             for listener in &app.listeners {
                 let key = HandleKey(listener.key.clone());
                 let sockets = (0..listener.seats)
