@@ -66,6 +66,12 @@ fn a_worker_that_never_reads_its_channel() -> anyhow::Result<()> {
     let (pando, port) = odd("deaf")?;
     let before = pando.wait_ready("odd", 2)?.pids();
     http::get(local(port), "/misbehave")?;
+    // What it accepted before it began to loop is its own; from then on nothing goes there.
+    pando.wait_app("odd", "the deaf worker is seen", |app| {
+        app.workers()
+            .iter()
+            .any(|worker| worker.state() == "stalled")
+    })?;
     // It loops for ever; everybody else is served, commands answer, and a reload gets rid of it.
     let tally = Load::open(port, 100)
         .lasting(Duration::from_secs(3))
