@@ -1,28 +1,8 @@
 //! Names of the signals that can ask a process to stop, as in signal(7).
 
-use crate::problem::{Refusal, did_you_mean};
+use app_spec::signal::SIGNALS;
 
-/// Name without SIG, and its number on Linux (x86-64 and arm64).
-const SIGNALS: [(&str, u8); 18] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ABRT", 6),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-];
+use crate::problem::{Refusal, did_you_mean};
 
 /// Signals that do not end a process, whatever its handlers do.
 const NEVER_ENDS: [&str; 5] = ["CONT", "STOP", "TSTP", "TTIN", "TTOU"];

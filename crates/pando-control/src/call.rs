@@ -19,8 +19,8 @@ pub struct Call {
 }
 
 /// The answer's stream. Clones write to the same stream; it ends with the first [`Reply::done`] or
-/// [`Reply::failed`]. If every clone is dropped without either, the client is told that the call
-/// was given up.
+/// [`Reply::failed`]. If every clone is dropped without either, the stream just
+/// ends: to the client that is a supervisor that went away in the middle of the call.
 #[derive(Clone, Debug)]
 pub struct Reply {
     frames: mpsc::Sender<Frame>,
@@ -182,7 +182,7 @@ impl ReplyFrames {
         // The end is looked at first: what was sent before it is then in the queue.
         if let End::Open(last) = &mut self.end {
             if let Poll::Ready(frame) = Pin::new(last).poll(cx) {
-                self.end = End::Last(frame.unwrap_or_else(|_| given_up()));
+                self.end = frame.map_or(End::Over, End::Last);
                 self.frames.close();
             } else {
                 // None of the queue's senders is left: the end follows at once, and wakes.
@@ -206,15 +206,4 @@ impl ReplyFrames {
         }
         Poll::Ready(into.len() - before)
     }
-}
-
-fn given_up() -> Frame {
-    Frame::Failed(Problem {
-        place: "supervisor".into(),
-        what: "the call was given up".into(),
-        why: "the supervisor ended it without an answer".into(),
-        fix: "look at `pando ls` for what is so now, and at the supervisor's log".into(),
-        stderr: Vec::new(),
-        exit_code: 1,
-    })
 }

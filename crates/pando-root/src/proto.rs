@@ -16,9 +16,9 @@ pub const MAX_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// One blob's value.
 pub const MAX_BLOB_BYTES: usize = 256 * 1024;
 /// All blobs, names and values together.
-pub const MAX_BLOBS_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BLOBS_BYTES: usize = 16 * 1024 * 1024;
 /// Blobs.
-pub const MAX_BLOBS: usize = 1024;
+pub const MAX_BLOBS: usize = 8192;
 /// File descriptors in the store.
 pub const MAX_STORED: usize = 8192;
 /// Bytes of a name in the store or of a blob.

@@ -117,6 +117,7 @@ pub fn spawn(command: &Command<'_>) -> Result<Started, SpawnError> {
         env: &env,
         root: rustix::process::getpid().as_raw_nonzero().get(),
         report: report_in.as_raw_fd(),
+        file: None,
         moved: vec![-1; command.fds.len()],
     };
     // SAFETY: root has one thread, so the child may use everything it had; it never returns.
@@ -200,6 +201,8 @@ struct Plan<'a> {
     env: &'a [*const c_char],
     root: i32,
     report: RawFd,
+    /// The program's file, where it is while the targets are filled.
+    file: Option<RawFd>,
     /// Room for where the fds are while the targets are filled.
     moved: Vec<RawFd>,
 }
@@ -220,8 +223,9 @@ impl Plan<'_> {
                 Program::Path(path) => {
                     libc::execve(path.as_ptr(), self.args.as_ptr(), self.env.as_ptr());
                 }
-                Program::File(file) => {
-                    exec_file(file.as_raw_fd(), self.args.as_ptr(), self.env.as_ptr());
+                Program::File(_) => {
+                    let file = self.file.unwrap_or(-1);
+                    exec_file(file, self.args.as_ptr(), self.env.as_ptr());
                 }
             }
         }
@@ -273,6 +277,9 @@ impl Plan<'_> {
         unsafe {
             let up = |fd: RawFd| check(FDS, libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_FREE));
             self.report = up(self.report)?;
+            if let Program::File(file) = &self.command.program {
+                self.file = Some(up(file.as_raw_fd())?);
+            }
             for ((source, _), moved) in self.command.fds.iter().zip(&mut self.moved) {
                 *moved = up(source.as_raw_fd())?;
             }

@@ -24,7 +24,7 @@ mod node;
 mod operation;
 mod random;
 mod readiness;
-pub(crate) mod retire;
+mod retire;
 mod rollout;
 mod snapshot;
 mod stall;
@@ -142,6 +142,9 @@ impl Core {
             Input::Worker { worker, event } => {
                 if let Some(name) = self.owners.get(&worker).cloned() {
                     self.with(&name, |a, cx| a.worker_event(cx, worker, event));
+                } else if let Target::Exited { .. } = event {
+                    // One that was not worth taking up again: its end is all there is to it.
+                    self.cx.emit(Effect::Forget { worker });
                 }
             }
         }

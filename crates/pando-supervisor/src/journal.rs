@@ -44,6 +44,8 @@ pub struct Journal {
     file: File,
     bytes: u64,
     apps: BTreeMap<String, AppRecord>,
+    /// What could not be written yet; `None` is a deletion.
+    owed: BTreeMap<String, Option<AppRecord>>,
 }
 
 /// What opening found.
@@ -75,12 +77,18 @@ impl Journal {
             .mode(0o600);
         let file = options.open(&path).map_err(read)?;
         let text = std::fs::read(&path).map_err(read)?;
+        if text.is_empty() {
+            // The file may be new: its name must outlive a loss of power too.
+            let synced = File::open(home).and_then(|dir| dir.sync_all());
+            synced.map_err(read)?;
+        }
         let parsed = parse(&text);
         let mut journal = Self {
             path,
             file,
             bytes: text.len() as u64,
             apps: parsed.apps,
+            owed: BTreeMap::new(),
         };
         let mut findings = Findings {
             torn_bytes: parsed.torn,
@@ -106,15 +114,10 @@ impl Journal {
     /// Records an app; on disk when it returns.
     ///
     /// # Errors
-    /// When the disk refuses; the journal is then as it was before.
+    /// When the disk refuses; the file is then as it was before, and the record is owed to it:
+    /// [`Journal::retry`].
     pub fn put(&mut self, record: &AppRecord) -> Result<(), JournalError> {
-        let spec = Box::new((*record.spec).clone());
-        self.append(&Record::App {
-            spec,
-            running: record.running,
-        })?;
-        self.apps.insert(record.spec.name.clone(), record.clone());
-        self.compact_if_large()
+        self.write(&record.spec.name, Some(record))
     }
 
     /// Records that an app was deleted.
@@ -122,10 +125,41 @@ impl Journal {
     /// # Errors
     /// As [`Journal::put`].
     pub fn remove(&mut self, name: &str) -> Result<(), JournalError> {
-        self.append(&Record::Gone {
-            name: name.to_owned(),
-        })?;
-        self.apps.remove(name);
+        self.write(name, None)
+    }
+
+    /// Whether something that was done is not recorded.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Writes what could not be written before.
+    ///
+    /// # Errors
+    /// As [`Journal::put`]; the rest is still owed.
+    pub fn retry(&mut self) -> Result<(), JournalError> {
+        for (name, record) in self.owed.clone() {
+            self.write(&name, record.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, name: &str, record: Option<&AppRecord>) -> Result<(), JournalError> {
+        let line = match record {
+            Some(record) => Record::of(record),
+            None => Record::Gone {
+                name: name.to_owned(),
+            },
+        };
+        if let Err(error) = self.append(&line) {
+            self.owed.insert(name.to_owned(), record.cloned());
+            return Err(error);
+        }
+        self.owed.remove(name);
+        match record {
+            Some(record) => self.apps.insert(name.to_owned(), record.clone()),
+            None => self.apps.remove(name),
+        };
         self.compact_if_large()
     }
 
@@ -337,6 +371,28 @@ mod tests {
         );
         let (bad, aside) = findings.damaged.unwrap();
         assert_eq!((bad, std::fs::read_to_string(aside).unwrap()), (1, text));
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_owed_until_it_takes_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(home.path()).unwrap();
+        journal.put(&record("a", true)).unwrap();
+        journal.put(&record("b", true)).unwrap();
+        let path = home.path().join(FILE_NAME);
+        let good = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        assert!(journal.put(&record("a", false)).is_err());
+        assert!(journal.remove("b").is_err());
+        assert!(journal.retry().is_err());
+        journal.file = good;
+        journal.put(&record("c", true)).unwrap();
+        assert!(journal.owes(), "another app's record is not this one's");
+        journal.retry().unwrap();
+        assert!(!journal.owes());
+        let (journal, findings) = Journal::open(home.path()).unwrap();
+        let expect = [("a".to_owned(), false), ("c".to_owned(), true)];
+        assert_eq!(names(&journal), expect);
+        assert_eq!(findings, Findings::default());
     }
 
     #[test]

@@ -5,5 +5,3 @@ pub mod core;
 pub mod hub;
 pub mod journal;
 mod poller;
-
-pub use core::retire::signal_number;

@@ -120,7 +120,7 @@ pub fn parse() -> Cli {
 /// Does it. Returns the exit code.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     if cli.pando_selfcheck {
-        println!("pando {}", env!("CARGO_PKG_VERSION"));
+        println!("{}", pando_root::selfcheck_line());
         return Ok(exit::OK);
     }
     let home = home::resolve(cli.home.as_deref())?;

@@ -3,6 +3,8 @@
 //!
 //! Durations are milliseconds (`_ms`), sizes are bytes (`_bytes`).
 
+pub mod signal;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

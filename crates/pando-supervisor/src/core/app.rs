@@ -462,6 +462,10 @@ impl App {
                 super::retire::deadline(w),
             ]
         });
-        respawn.chain(replacing).chain(workers.flatten()).min()
+        respawn
+            .chain(replacing)
+            .chain(workers.flatten())
+            .chain(self.trial_deadline())
+            .min()
     }
 }

@@ -34,6 +34,11 @@ impl Instance {
         }
     }
 
+    /// A worker is on its way here, or is to be.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.successor.is_some() || self.current.is_none() && !self.done
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.current.is_none() && self.successor.is_none()
     }

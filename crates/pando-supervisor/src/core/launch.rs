@@ -101,7 +101,10 @@ impl App {
         cx.emit(Effect::Forget { worker: id });
         let why = match &worker.doomed {
             Some(why) => why.clone(),
-            None => format!("it ended with {exit}"),
+            None => match worker.refused.as_ref().filter(|_| worker.is_starting()) {
+                Some(refused) => format!("it ended with {exit}: {refused}"),
+                None => format!("it ended with {exit}"),
+            },
         };
         self.ended_early(cx, &worker, &why, Some(exit));
     }
@@ -126,7 +129,8 @@ impl App {
         }
         let down = self.stays_down(worker, exit);
         let newest = worker.revision == self.revision;
-        if worker.ready_at.is_none() && newest && self.rollout.is_some() {
+        let on_trial = self.rollout.as_ref().is_some_and(|r| !r.passed);
+        if newest && (on_trial || worker.ready_at.is_none() && self.rollout.is_some()) {
             if !down || exit != Some(Exit::Code(0)) {
                 // A new version that was tried in an empty place: the old one comes back there.
                 self.instances[index].not_before = cx.now;

@@ -109,6 +109,9 @@ impl App {
                 Node::Agent { worker, message } => self.agent_message(cx, worker, &message),
                 Node::RuntimeIsBun { worker } => self.is_bun(worker),
                 Node::Unsupported { worker, what } => {
+                    if let Some(w) = self.workers.get_mut(&worker).filter(|w| w.is_starting()) {
+                        w.refused = Some(what.clone());
+                    }
                     self.complain(cx, worker, "unsupported", what);
                 }
                 Node::Garbage { worker, why } => {
@@ -334,10 +337,7 @@ impl App {
         let Some(old) = instance.current.replace(successor) else {
             return;
         };
-        if let Some(why) = self.workers.get(&old).and_then(|w| w.replace.clone()) {
-            instance.restarts += 1;
-            instance.last_exit = Some(why);
-        }
+        self.count_replacement(index, old);
         self.retire(cx, old, RetireStyle::Gentle);
     }
 }

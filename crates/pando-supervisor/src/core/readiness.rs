@@ -3,7 +3,7 @@
 //! Cluster: `listening`, or `process.send('ready')` with `wait_ready`. Fork: its port accepts; with
 //! no port given, its process tree listens on something. Then the health check, if there is one.
 
-use app_spec::Health;
+use app_spec::{AppSpec, Command, Health};
 use node_cluster::{ConnId, HandleKey, WorkerId};
 
 use super::app::App;
@@ -17,6 +17,8 @@ const STARTING_EVERY_MS: Ms = 50;
 const SILENT_CLUSTER_MS: Ms = 10_000;
 /// A process that listens on nothing: ready after this.
 const SILENT_FORK_MS: Ms = 3_000;
+/// The same for one that was given a PORT, which it may yet use.
+const SILENT_WITH_PORT_MS: Ms = 10_000;
 /// Readiness probes of ports have this long.
 const PORT_TIMEOUT_MS: Ms = 1_000;
 
@@ -112,8 +114,8 @@ impl App {
             return Lacks::Nothing;
         }
         match worker.port {
-            Some(port) => Lacks::Port(port),
-            None => Lacks::Listening(pid),
+            Some(port) if needs_port(&worker.spec) => Lacks::Port(port),
+            Some(_) | None => Lacks::Listening(pid),
         }
     }
 
@@ -218,7 +220,12 @@ impl App {
             Asked::Listening => {
                 worker.probes.next_at = cx.now + STARTING_EVERY_MS;
                 let listens = result.unwrap_or_default();
-                let silent = cx.now.saturating_sub(worker.spawned_at) >= SILENT_FORK_MS;
+                let limit = if worker.port.is_some() {
+                    SILENT_WITH_PORT_MS
+                } else {
+                    SILENT_FORK_MS
+                };
+                let silent = cx.now.saturating_sub(worker.spawned_at) >= limit;
                 if !listens.is_empty() || silent {
                     worker.answered_probe = true;
                     worker.listens = listens;
@@ -275,6 +282,8 @@ impl App {
         };
         worker.phase = Phase::Ready;
         worker.ready_at = Some(cx.now);
+        // An address that was refused, say: it found a way.
+        worker.doomed = None;
         worker.pings.next_at = cx.now;
         worker.pings.last_pong = cx.now;
         worker.probes.next_at = cx.now + interval;
@@ -289,7 +298,9 @@ impl App {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let missing = if self.spec.wait_ready && !worker.said_ready {
+        let missing = if let Some(refused) = &worker.refused {
+            refused.clone()
+        } else if self.spec.wait_ready && !worker.said_ready {
             "it did not send 'ready' (wait_ready)".to_owned()
         } else if !worker.probes.last_why.is_empty() {
             format!("its health check did not pass: {}", worker.probes.last_why)
@@ -305,6 +316,16 @@ impl App {
         self.notice(cx, Some(id), "not-ready", why);
         self.kill(cx, id, 1);
     }
+}
+
+/// Whether the app says itself that it listens at its PORT. One that was only given a PORT because
+/// it has several instances may be a consumer of a queue, which listens on nothing.
+fn needs_port(spec: &AppSpec) -> bool {
+    let by_command = match &spec.command {
+        Command::Shell { line } => line.contains("PORT"),
+        Command::Script { .. } | Command::Exec { .. } => false,
+    };
+    by_command || spec.env.contains_key("PORT")
 }
 
 /// The port of a fork-mode worker as it was seen from outside.

@@ -18,7 +18,7 @@ const PACKAGE_RUNNERS: [&str; 6] = ["npm", "npx", "yarn", "pnpm", "pnpx", "bunx"
 impl App {
     /// The signal that the app wants to be stopped with.
     pub(super) fn stop_signal(&self) -> i32 {
-        signal_number(&self.spec.stop.signal).unwrap_or(15)
+        app_spec::signal::number(&self.spec.stop.signal).unwrap_or(15)
     }
 
     /// Begins to end a worker. It gets no new connections from here on.
@@ -170,26 +170,6 @@ pub(super) fn deadline(worker: &Worker) -> Option<Ms> {
         Phase::Draining { until, .. } | Phase::Stopping { until, .. } => Some(until),
         Phase::Starting | Phase::Ready => None,
     }
-}
-
-/// The number of a signal on Linux by its name, with or without SIG.
-pub fn signal_number(name: &str) -> Option<i32> {
-    let upper = name.trim().to_ascii_uppercase();
-    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-    Some(match short {
-        "HUP" => 1,
-        "INT" => 2,
-        "QUIT" => 3,
-        "KILL" => 9,
-        "USR1" => 10,
-        "USR2" => 12,
-        "TERM" => 15,
-        "CONT" => 18,
-        "STOP" => 19,
-        "TSTP" => 20,
-        "WINCH" => 28,
-        number => number.parse().ok().filter(|n| (1..=64).contains(n))?,
-    })
 }
 
 /// Whether the process is a shell or a package runner around the app: those pass no signal on, so

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use app_spec::AppSpec;
 use node_cluster::WorkerId;
 
-use super::Context;
 use super::app::{App, Desired};
 use super::effect::Effect;
 use super::operation::{Failure, Goal, OpId, Outcome};
-use super::worker::Worker;
+use super::worker::{RetireStyle, Worker};
+use super::{Context, Ms};
 
 /// A reload on its way.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct Rollout {
     woken: Option<(u32, Option<i32>)>,
 }
 
+/// The longest that a ready canary is watched before others follow.
+const TRIAL_MAX_MS: Ms = 1_000;
 /// Seconds over the limit in a row before a worker is replaced: one look may catch a peak.
 const OVER_MEMORY_LOOKS: u32 = 3;
 
@@ -83,6 +85,7 @@ impl App {
 
     /// Starts what is missing and what is to be replaced, as far as it may go at once.
     pub(super) fn advance(&mut self, cx: &mut Context) {
+        self.check_trial(cx);
         self.finish_rollout(cx);
         let canary_only = self.rollout.as_ref().is_some_and(|r| !r.passed);
         let wanted = self.instances.len();
@@ -94,25 +97,53 @@ impl App {
                 continue;
             }
             match instance.current {
-                None if instance.successor.is_none() => {
+                None if instance.successor.is_none() && self.is_vacant(index) => {
                     let newest = !canary_only || self.is_canary_place(index);
                     self.spawn(cx, index, newest);
                 }
                 Some(current) if instance.successor.is_none() && self.is_outdated(current) => {
-                    let coming = self
-                        .instances
-                        .iter()
-                        .filter(|i| i.successor.is_some())
-                        .count();
+                    let coming = self.instances.iter().filter(|i| i.is_incomplete()).count();
                     let canary_runs = canary_only && self.has_canary();
                     let leaving = self.workers().filter(|w| w.is_leaving()).count();
                     if coming < at_once && !canary_runs && leaving < leaving_at_most {
-                        self.spawn(cx, index, true);
+                        self.replace_at(cx, index, current);
                     }
                 }
                 None | Some(_) => {}
             }
         }
+    }
+
+    /// The successor first; but where two can't hold one port, the old one leaves first.
+    fn replace_at(&mut self, cx: &mut Context, index: usize, current: WorkerId) {
+        let alone = self
+            .workers
+            .get(&current)
+            .is_some_and(Worker::holds_its_port);
+        if alone {
+            self.instances[index].current = None;
+            self.count_replacement(index, current);
+            self.retire(cx, current, RetireStyle::Gentle);
+        } else {
+            self.spawn(cx, index, true);
+        }
+    }
+
+    /// A replacement that nobody asked for is a restart.
+    pub(super) fn count_replacement(&mut self, index: usize, old: WorkerId) {
+        if let Some(why) = self.workers.get(&old).and_then(|w| w.replace.clone()) {
+            let instance = &mut self.instances[index];
+            instance.restarts += 1;
+            instance.last_exit = Some(why);
+        }
+    }
+
+    /// Nobody who leaves still holds the port of this place.
+    fn is_vacant(&self, index: usize) -> bool {
+        let number = self.instances[index].number;
+        !self
+            .workers()
+            .any(|w| w.instance == number && w.is_leaving() && w.holds_its_port())
     }
 
     /// Instances without a worker first, then those whose worker is not well.
@@ -151,17 +182,45 @@ impl App {
 
     /// A worker has become ready.
     pub(super) fn became_ready(&mut self, cx: &mut Context, id: WorkerId) {
-        let revision = self.workers.get(&id).map(|w| w.revision);
-        let place = self
-            .instances
-            .iter()
-            .position(|i| i.successor == Some(id) || i.current == Some(id));
-        if revision == Some(self.revision) {
-            self.canary_passed(cx);
+        let on_trial = self.rollout.as_ref().is_some_and(|r| !r.passed);
+        let newest = self
+            .workers
+            .get(&id)
+            .is_some_and(|w| w.revision == self.revision);
+        if on_trial && newest {
+            self.check_trial(cx);
+        } else if let Some(index) = self.instances.iter().position(|i| i.successor == Some(id)) {
+            self.take_over(cx, index);
         }
-        if let Some(index) = place.filter(|i| *i < self.instances.len())
-            && self.instances[index].successor == Some(id)
-        {
+    }
+
+    /// How long a canary must stay up after it was ready. A build that is ready and then throws
+    /// is as bad as one that throws at once, and now everything can still stay as it was.
+    fn trial_ms(&self) -> Ms {
+        self.spec.restart.min_uptime_ms.min(TRIAL_MAX_MS)
+    }
+
+    pub(super) fn trial_deadline(&self) -> Option<Ms> {
+        self.rollout.as_ref().filter(|r| !r.passed)?;
+        let canary = self
+            .workers()
+            .find(|w| w.is_ready() && w.revision == self.revision)?;
+        Some(canary.ready_at? + self.trial_ms())
+    }
+
+    /// The canary has stayed up: it takes its place, and the others may follow.
+    fn check_trial(&mut self, cx: &mut Context) {
+        if self.trial_deadline().is_none_or(|due| cx.now < due) {
+            return;
+        }
+        let revision = self.revision;
+        self.canary_passed(cx);
+        let is_canary = |w: &Worker| w.is_ready() && w.revision == revision;
+        let place = self.instances.iter().position(|i| {
+            let successor = i.successor.and_then(|w| self.workers.get(&w));
+            successor.is_some_and(is_canary)
+        });
+        if let Some(index) = place {
             self.take_over(cx, index);
         }
     }

@@ -22,6 +22,9 @@ pub struct AppSnapshot {
     pub name: String,
     pub revision: u32,
     pub is_server: bool,
+    /// For the apps that it depends on.
+    #[serde(default)]
+    pub waiting: bool,
     pub instances: Vec<InstanceSnapshot>,
     pub listeners: Vec<ListenerSnapshot>,
 }
@@ -77,6 +80,7 @@ impl App {
         (
             self.committed_revision(),
             self.is_server,
+            self.desired == Desired::Waiting,
             self.instances.len(),
         )
             .hash(&mut hash);
@@ -102,6 +106,7 @@ impl App {
             name: self.name().to_owned(),
             revision: self.committed_revision(),
             is_server: self.is_server,
+            waiting: self.desired == Desired::Waiting,
             instances: self.instances.iter().map(InstanceSnapshot::of).collect(),
             listeners: self
                 .listeners
@@ -153,7 +158,11 @@ impl App {
             // It was stopping; what it listens on is closed when the last worker has gone.
             return app;
         }
-        app.desired = Desired::Running;
+        app.desired = if snapshot.waiting {
+            Desired::Waiting
+        } else {
+            Desired::Running
+        };
         for (number, kept) in (0..app.spec.instances.resolve(cx.cores)).zip(
             snapshot
                 .instances
@@ -300,7 +309,6 @@ impl Core {
                     signal: 9,
                     tree: true,
                 });
-                self.cx.emit(Effect::Forget { worker });
             }
         }
         for app in self.apps.values_mut() {

@@ -74,7 +74,12 @@ impl App {
     fn send_ping(&mut self, cx: &mut Context, id: WorkerId) {
         let (ping, effects) = self.primary.ping(id);
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.pings.outstanding = Some((ping, cx.now));
+            // Nothing is sent to a process that would not answer: Bun, or Node in fork mode.
+            if effects.is_empty() {
+                worker.pings.next_at = cx.now + PING_ALONE_EVERY_MS;
+            } else {
+                worker.pings.outstanding = Some((ping, cx.now));
+            }
         }
         self.carry_out(cx, effects);
     }

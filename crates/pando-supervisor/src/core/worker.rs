@@ -99,6 +99,8 @@ pub struct Worker {
     pub(super) probes: Probes,
     pub(super) connections: u32,
     pub(super) over_memory: u32,
+    /// What it asked for while it started and can't have.
+    pub(super) refused: Option<String>,
     /// Bad messages on its channel.
     pub(super) complaints: u32,
     /// Why a successor is wanted.
@@ -142,6 +144,7 @@ impl Worker {
             probes: Probes::default(),
             connections: 0,
             over_memory: 0,
+            refused: None,
             complaints: 0,
             replace: None,
             doomed: None,
@@ -175,6 +178,11 @@ impl Worker {
 
     pub fn has_channel(&self) -> bool {
         self.channel
+    }
+
+    /// It listens by itself (fork mode), so no other process can on the same port.
+    pub(super) fn holds_its_port(&self) -> bool {
+        !self.spec.is_cluster() && (self.port.is_some() || !self.listens.is_empty())
     }
 
     /// May get new connections.

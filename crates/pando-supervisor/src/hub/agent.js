@@ -10,6 +10,9 @@
   process.env.PANDO_AGENT_PID = String(process.pid);
 
   const LOOK_EVERY_MS = 20;
+  // A connection on which nothing was ever sent (a browser's preconnect) is closed after this:
+  // no request can be lost with it, and Node itself would wait a minute for its first byte.
+  const SILENT_MS = 1000;
   const tell = (body) => {
     try {
       if (process.connected) process.send({ cmd: 'NODE_PANDO', ...body }, () => {});
@@ -43,9 +46,15 @@
         }
       } catch { /* as above */ }
     }
+    const began = Date.now();
     const look = setInterval(() => {
       let open = 1;
       try {
+        if (Date.now() - began > SILENT_MS) {
+          for (const handle of process._getActiveHandles()) {
+            if (isOpen(handle) && handle.bytesRead === 0) handle.destroy();
+          }
+        }
         open = process._getActiveHandles().filter(quick ? isBusy : isOpen).length;
       } catch { /* the time limit ends the drain */ }
       if (open > 0) return;

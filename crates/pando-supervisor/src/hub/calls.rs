@@ -348,7 +348,7 @@ impl Hub {
     }
 
     fn signal(&mut self, select: &Select, signal: &str, reply: &Reply) {
-        let Some(number) = crate::signal_number(signal) else {
+        let Some(number) = app_spec::signal::number(signal) else {
             return reply.failed(wrong(&format!("{signal:?} is not a signal")));
         };
         match self.select(select) {
@@ -411,6 +411,7 @@ impl Hub {
     /// Root becomes the new binary; this process makes room for a new supervisor.
     pub(super) fn upgrading(&mut self) {
         self.marks.upgrading = true;
+        self.control.stop_accepting();
         if let Some(reply) = self.calls.upgrade.take() {
             let text = vec!["root runs the new binary; the new supervisor takes over".to_owned()];
             reply.done(Answer::Changed {

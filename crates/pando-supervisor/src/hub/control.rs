@@ -37,10 +37,18 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Takes no further call: callers wait at the socket for the next supervisor. Answers that
+    /// are under way still go out.
+    pub fn stop_accepting(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
 impl Drop for Control {
     /// Answers in flight go out first.
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stop_accepting();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

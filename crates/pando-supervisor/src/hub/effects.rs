@@ -90,13 +90,28 @@ impl Hub {
     }
 
     fn journal_written(&mut self, written: Result<(), crate::journal::JournalError>) {
-        self.journal_problem = match written {
-            Ok(()) => None,
+        match written {
+            Ok(()) if self.journal.owes() => {}
+            Ok(()) => self.journal_problem = None,
             Err(error) => {
-                tracing::error!(%error, "the journal was not written");
-                Some(error.to_string())
+                let why = error.to_string();
+                if self.journal_problem.as_ref() != Some(&why) {
+                    tracing::error!(%error, "the journal was not written");
+                }
+                self.journal_problem = Some(why);
             }
-        };
+        }
+    }
+
+    /// What was done while the disk was full is recorded as soon as there is room.
+    pub(super) fn settle_journal(&mut self) {
+        if self.journal.owes() {
+            let written = self.journal.retry();
+            self.journal_written(written);
+            if self.journal_problem.is_none() {
+                tracing::info!("the journal has caught up");
+            }
+        }
     }
 
     /// A transition becomes a log line and an event for whoever listens.

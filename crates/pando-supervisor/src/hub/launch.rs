@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,9 @@ impl Hub {
         let env = self.environment(order)?;
         let (program, args) = command_line(spec, env.get("PATH").map(String::as_str))?;
         let user = spec.user.as_deref().map(find_user).transpose()?;
+        if let Some(port) = order.port {
+            check_port(port)?;
+        }
         let mut fds = vec![1, 2];
         if order.channel {
             fds.push(CHANNEL_FD);
@@ -141,7 +145,7 @@ impl Hub {
             env: env.into_iter().collect(),
             cwd: spec.cwd.clone(),
             fds,
-            user,
+            user: user.map(|entry| entry.user),
             marker: order.worker.0.to_string(),
             nofile: true,
         })
@@ -151,6 +155,19 @@ impl Hub {
     fn environment(&self, order: &SpawnOrder) -> Result<BTreeMap<String, String>, String> {
         let spec = &*order.spec;
         let mut env = app_environment(spec);
+        if let Some(name) = &spec.user {
+            let entry = find_user(name)?;
+            let own = [
+                ("HOME", &entry.home),
+                ("USER", &entry.name),
+                ("LOGNAME", &entry.name),
+            ];
+            for (key, value) in own {
+                if !spec.env.contains_key(key) {
+                    env.insert(key.into(), value.clone());
+                }
+            }
+        }
         env.insert("NODE_APP_INSTANCE".into(), order.instance.to_string());
         if let Some(port) = order.port {
             env.insert("PORT".into(), port.to_string());
@@ -243,8 +260,32 @@ fn find_program(program: &Path, path: Option<&str>) -> Result<PathBuf, String> {
         })
 }
 
+/// A port that somebody else holds would answer in the app's place, so it is looked at before.
+fn check_port(port: u16) -> Result<(), String> {
+    let free = |ip: IpAddr| match TcpListener::bind((ip, port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Some(SocketAddr::new(ip, port)),
+        Ok(_) | Err(_) => None,
+    };
+    let any = [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    ];
+    let Some(taken) = any.into_iter().find_map(free) else {
+        return Ok(());
+    };
+    let holder = steer::holder(taken).map_or(String::new(), |holder| format!(" by {holder}"));
+    Err(format!("port {port} is already in use{holder}"))
+}
+
+/// An entry of /etc/passwd.
+struct UserEntry {
+    name: String,
+    home: String,
+    user: User,
+}
+
 /// A user by name or number from /etc/passwd, with the groups of /etc/group.
-fn find_user(name: &str) -> Result<User, String> {
+fn find_user(name: &str) -> Result<UserEntry, String> {
     let read = |file: &str| {
         std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))
     };
@@ -263,7 +304,11 @@ fn find_user(name: &str) -> Result<User, String> {
         .filter_map(|f| f[2].parse().ok())
         .chain([gid])
         .collect();
-    Ok(User { uid, gid, groups })
+    Ok(UserEntry {
+        name: entry[0].to_owned(),
+        home: entry.get(5).copied().unwrap_or("/").to_owned(),
+        user: User { uid, gid, groups },
+    })
 }
 
 #[cfg(test)]
@@ -295,12 +340,26 @@ mod tests {
 
     #[test]
     fn users_are_found_by_name_and_number() {
-        assert_eq!(find_user("root").unwrap().uid, 0);
-        assert_eq!(find_user("0").unwrap().gid, 0);
-        assert!(
-            find_user("nobody-of-this-name")
-                .unwrap_err()
-                .contains("no user")
-        );
+        assert_eq!(find_user("root").unwrap().user.uid, 0);
+        let entry = find_user("0").unwrap();
+        assert_eq!((entry.user.gid, entry.name.as_str()), (0, "root"));
+        assert!(entry.home.starts_with('/'));
+        let nobody = find_user("nobody-of-this-name").err().unwrap();
+        assert!(nobody.contains("no user"));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_with_its_holder() {
+        for ip in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            Ipv4Addr::UNSPECIFIED.into(),
+        ] {
+            let holder = TcpListener::bind((ip, 0)).unwrap();
+            let port = holder.local_addr().unwrap().port();
+            let why = check_port(port).unwrap_err();
+            assert!(why.contains(&std::process::id().to_string()), "{why}");
+            drop(holder);
+            check_port(port).unwrap();
+        }
     }
 }

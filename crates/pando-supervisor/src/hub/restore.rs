@@ -289,7 +289,6 @@ impl Hub {
                 signal: 9,
                 scope,
             });
-            self.tell_root(&ToRoot::Forget { child });
         }
         for name in kept.fds.keys() {
             self.tell_root(&ToRoot::Drop { name: name.clone() });

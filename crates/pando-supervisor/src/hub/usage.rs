@@ -106,6 +106,7 @@ impl Hub {
         self.usage.next_connections = now + CONNECTIONS_EVERY_MS;
         if all {
             self.usage.next_look = now + LOOK_EVERY_MS;
+            self.settle_journal();
         }
         let workers: Vec<(WorkerId, u32, u64)> = self
             .core

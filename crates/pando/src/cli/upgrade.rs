@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use pando_control::CallError;
@@ -9,6 +10,10 @@ use pando_control::api::{Answer, Request};
 
 use crate::context::{Context, Daemon, unexpected};
 use crate::error::{ExpectedError, exit};
+
+/// For the new supervisor to answer in place of the old one.
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(15);
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
 pub struct UpgradeArgs {
@@ -27,7 +32,7 @@ pub fn upgrade(args: &UpgradeArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         Ok(_) | Err(CallError::Broken) => {}
         Err(error) => return Err(ExpectedError::from(error).into()),
     }
-    let after = ctx.call(Request::Version)?;
+    let after = successor(ctx, &before)?;
     let (
         Answer::Version { version: old, .. },
         Answer::Version {
@@ -48,6 +53,35 @@ pub fn upgrade(args: &UpgradeArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         ));
     }
     Ok(exit::OK)
+}
+
+/// The version that answers once another supervisor has taken over: the one before may still have
+/// its last answers to give.
+fn successor(ctx: &mut Context, before: &Answer) -> anyhow::Result<Answer> {
+    let pid_of = |answer: &Answer| match answer {
+        Answer::Version { supervisor_pid, .. } => Some(*supervisor_pid),
+        Answer::Changed { .. }
+        | Answer::Apps(_)
+        | Answer::Env(_)
+        | Answer::Specs(_)
+        | Answer::End => None,
+    };
+    let deadline = Instant::now() + TAKE_OVER_TIMEOUT;
+    loop {
+        let after = ctx.call(Request::Version)?;
+        if pid_of(&after) != pid_of(before) {
+            return Ok(after);
+        }
+        if Instant::now() > deadline {
+            return Err(ExpectedError::failed(
+                "the new supervisor has not taken over",
+                format!("the old one still answers after {TAKE_OVER_TIMEOUT:?}"),
+                "the daemon's log says more: daemon.log in the home",
+            )
+            .into());
+        }
+        std::thread::sleep(TAKE_OVER_PAUSE);
+    }
 }
 
 /// The file, absolute, if it can be run at all; whether it is a Pando is root's to find out.
