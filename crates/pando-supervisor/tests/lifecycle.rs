@@ -18,6 +18,8 @@ struct Rig {
     journal: Option<AppRecord>,
     outcomes: Vec<(OpId, Result<String, String>)>,
     signals: Vec<(WorkerId, i32)>,
+    /// Workers that have got a signal; they end as time passes.
+    leaving: Vec<WorkerId>,
     /// Workers that have been started and have not ended.
     alive: Vec<WorkerId>,
     notices: Vec<&'static str>,
@@ -62,6 +64,7 @@ impl Rig {
             journal: None,
             outcomes: Vec::new(),
             signals: Vec::new(),
+            leaving: Vec::new(),
             alive: Vec::new(),
             notices: Vec::new(),
             boots: true,
@@ -114,6 +117,7 @@ impl Rig {
             self.tell(worker, Target::ProbeResult { conn: None, result });
         } else if let Effect::Signal { worker, signal, .. } = effect {
             self.signals.push((worker, signal));
+            self.leaving.push(worker);
         } else if let Effect::Persist(record) = effect {
             self.journal = Some(record);
         } else if let Effect::Unpersist { .. } = effect {
@@ -136,6 +140,9 @@ impl Rig {
             self.now += 10;
             self.core.tick(self.now);
             self.settle();
+            for worker in std::mem::take(&mut self.leaving) {
+                self.ends(worker, Exit::Signal(15));
+            }
         }
     }
 
@@ -173,7 +180,13 @@ impl Rig {
     }
 
     fn journaled_args(&self) -> Vec<String> {
-        match &self.journal.as_ref().unwrap().spec.command {
+        match &self
+            .journal
+            .as_ref()
+            .expect("it was journaled")
+            .spec
+            .command
+        {
             Command::Exec { args, .. } => args.clone(),
             Command::Script { .. } | Command::Shell { .. } => Vec::new(),
         }
@@ -186,7 +199,7 @@ fn a_reload_brings_back_an_app_that_has_ended() {
     rig.all_end(Exit::Code(0));
     assert_eq!(rig.exited(), Some(0));
     let op = rig.order(Order::Reload { spec: None });
-    rig.wait(500);
+    rig.wait(3_000);
     assert!(rig.done(op), "{:?}", rig.outcomes);
     assert_eq!(rig.ready(), 3);
 }
@@ -199,7 +212,7 @@ fn a_failed_reload_of_an_ended_app_leaves_it_ended() {
     let op = rig.order(Order::Reload { spec: None });
     rig.all_end(Exit::Code(1));
     assert!(rig.failed(op), "{:?}", rig.outcomes);
-    rig.wait(1_000);
+    rig.wait(5_000);
     assert_eq!(rig.exited(), Some(4));
     assert!(rig.alive.is_empty());
 }
@@ -249,6 +262,7 @@ fn a_version_on_trial_is_not_journaled_by_a_scale() {
     rig.boots = false;
     let spec = new_version(2);
     let reload = rig.order(Order::Reload { spec });
+    rig.wait(50);
     let canary = *rig.alive.iter().find(|w| !old.contains(w)).unwrap();
     let instances = Instances::Count(3);
     let scale = rig.order(Order::Scale { instances });
@@ -256,7 +270,7 @@ fn a_version_on_trial_is_not_journaled_by_a_scale() {
     rig.boots = true;
     rig.ends(canary, Exit::Code(1));
     assert!(rig.failed(reload), "{:?}", rig.outcomes);
-    rig.wait(1_000);
+    rig.wait(5_000);
     assert!(rig.done(scale), "{:?}", rig.outcomes);
     let record = rig.journal.clone().unwrap();
     assert_eq!(record.spec.instances, instances);
@@ -279,7 +293,7 @@ fn a_mended_version_does_not_wait_out_the_crash_loop_of_the_old_one() {
     assert!(app.instances().iter().all(|i| i.crash_loop));
     rig.boots = true;
     let op = rig.order(Order::Reload { spec: None });
-    rig.wait(1_000);
+    rig.wait(5_000);
     assert!(rig.done(op), "{:?}", rig.outcomes);
     assert_eq!(rig.ready(), 4);
 }
@@ -299,7 +313,7 @@ fn a_replacement_counts_as_a_restart_and_says_why() {
         };
         rig.tell(worker, event);
     }
-    rig.wait(500);
+    rig.wait(3_000);
     let place = rig.core.app(APP).unwrap().instances()[0].clone();
     assert_eq!(place.restarts, 1);
     assert!(place.last_exit.unwrap().contains("over 1 MB"));

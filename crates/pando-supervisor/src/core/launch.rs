@@ -82,6 +82,8 @@ impl App {
         };
         let effects = self.primary.leave(id);
         self.carry_out(cx, effects);
+        // What a next supervisor would have been told of it goes too.
+        cx.emit(Effect::Forget { worker: id });
         self.problem = Some(format!("cannot be started: {why}"));
         self.ended_early(cx, &worker, &why, None);
     }
