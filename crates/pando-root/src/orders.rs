@@ -182,6 +182,7 @@ impl Root {
                 pid.map(|pid| tree::signal_own(pid, number));
             }
             Scope::Tree => {
+                self.table.stops_as_tree(child, number != Signal::KILL);
                 let orphans = self.orphans().into_iter();
                 let its = orphans.filter(|(_, owner)| *owner == Owner::Child(child));
                 let roots: Vec<i32> = pid.into_iter().chain(its.map(|(s, _)| s.pid)).collect();

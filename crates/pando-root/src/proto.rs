@@ -118,7 +118,10 @@ pub struct User {
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     Process,
-    /// The process, its descendants, and those of its descendants that have left the tree.
+    /// The process, its descendants, and those of its descendants that have left the tree. With
+    /// any signal but SIGKILL that is taken for a request to end: what the process then leaves
+    /// behind may end by itself, and its exit is told when all of it is gone. Whoever asks has to
+    /// send SIGKILL when the time is over.
     Tree,
 }
 

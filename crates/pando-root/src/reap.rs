@@ -29,6 +29,7 @@ impl Root {
                     if reaped > 0 {
                         self.sweeps_left = SWEEPS;
                         self.sweep(now);
+                        self.release_held();
                     }
                     return;
                 }
@@ -58,8 +59,32 @@ impl Root {
                 self.tell(FromRoot::Spawned { child, pid });
             }
             self.table.exited(child, exit);
+            if self.table.is_stopping_tree(child) && self.leaves_orphans(child) {
+                self.table.hold(child);
+            } else {
+                self.table.stops_as_tree(child, false);
+                self.tell(FromRoot::Exited { child, exit });
+            }
+        }
+    }
+
+    /// A shell ends at once by the signal that its tree got; the app below it may have answers to
+    /// give. The exit is told when the tree is gone: by itself, or by the SIGKILL that follows
+    /// when its time is over.
+    fn release_held(&mut self) {
+        if !self.table.holds_any() {
+            return;
+        }
+        let orphans = self.orphans();
+        let is_gone = |id| !orphans.iter().any(|(_, owner)| *owner == Owner::Child(id));
+        for (child, exit) in self.table.release(is_gone) {
             self.tell(FromRoot::Exited { child, exit });
         }
+    }
+
+    fn leaves_orphans(&self, child: ChildId) -> bool {
+        let its = |(_, owner): &(procfs::Stat, Owner)| *owner == Owner::Child(child);
+        self.orphans().iter().any(its)
     }
 
     pub(crate) fn on_report(&mut self, child: ChildId) {
@@ -95,7 +120,10 @@ impl Root {
         let mut unknown = false;
         for (orphan, owner) in self.orphans() {
             let left_behind = match owner {
-                Owner::Child(id) => self.table.get(id).is_none_or(|child| child.exit.is_some()),
+                Owner::Child(id) => {
+                    !self.table.is_stopping_tree(id)
+                        && self.table.get(id).is_none_or(|child| child.exit.is_some())
+                }
                 Owner::Supervisor => self.supervisor.pid != Some(orphan.session),
                 Owner::Unknown => {
                     unknown = true;

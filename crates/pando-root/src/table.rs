@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! (fork) -> starting -> running -> exited -> (forgotten)
+//!              │           └─ held: it was asked to stop with its tree, which takes its time
 //!              └─ exec failed -> (removed)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use crate::proto::{ChildId, ChildInfo, Exit, MAX_CHILDREN};
@@ -26,6 +27,10 @@ pub struct Table {
     children: BTreeMap<ChildId, Child>,
     /// Only those that live: another process may have the pid of one that has exited.
     living: BTreeMap<i32, ChildId>,
+    /// Asked to stop with their trees: what they leave behind may end by itself.
+    stopping_trees: BTreeSet<ChildId>,
+    /// Of these, the exited with some of the tree left. Nobody was told of their exit yet.
+    held: BTreeSet<ChildId>,
 }
 
 impl Table {
@@ -64,6 +69,45 @@ impl Table {
         }
     }
 
+    /// Its whole tree was asked to end, or with `false` is being killed.
+    pub fn stops_as_tree(&mut self, id: ChildId, gently: bool) {
+        if !gently {
+            self.stopping_trees.remove(&id);
+        } else if self.children.contains_key(&id) {
+            self.stopping_trees.insert(id);
+        }
+    }
+
+    /// What it leaves behind may end by itself.
+    pub fn is_stopping_tree(&self, id: ChildId) -> bool {
+        self.stopping_trees.contains(&id)
+    }
+
+    /// Its exit is told when its tree is gone.
+    pub fn hold(&mut self, id: ChildId) {
+        self.held.insert(id);
+    }
+
+    /// Takes those out whose trees are gone, with their exits.
+    pub fn release(&mut self, is_gone: impl Fn(ChildId) -> bool) -> Vec<(ChildId, Exit)> {
+        let gone: Vec<ChildId> = self
+            .held
+            .iter()
+            .copied()
+            .filter(|id| is_gone(*id))
+            .collect();
+        for id in &gone {
+            self.held.remove(id);
+            self.stopping_trees.remove(id);
+        }
+        let exit = |id| Some((id, self.children.get(&id)?.exit?));
+        gone.into_iter().filter_map(exit).collect()
+    }
+
+    pub fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// The exec worked.
     pub fn runs(&mut self, id: ChildId) {
         if let Some(child) = self.children.get_mut(&id) {
@@ -86,6 +130,8 @@ impl Table {
             .is_some_and(|child| child.exit.is_none());
         if !lives {
             self.children.remove(&id);
+            self.stopping_trees.remove(&id);
+            self.held.remove(&id);
         }
         !lives
     }
@@ -109,7 +155,7 @@ impl Table {
             child,
             pid: entry.pid.unsigned_abs(),
             marker: entry.marker.clone(),
-            exit: entry.exit,
+            exit: entry.exit.filter(|_| !self.held.contains(&child)),
             started_ms: entry.started_ms,
         };
         self.iter().map(info).collect()
@@ -145,6 +191,22 @@ mod tests {
         assert!(table.forget(a));
         assert!(table.get(a).is_none());
         assert_eq!(table.by_pid(10), Some(b));
+    }
+
+    #[test]
+    fn the_exit_of_one_whose_tree_still_stops_is_held() {
+        let mut table = Table::default();
+        let id = ChildId(1);
+        table.insert(id, child(10));
+        table.stops_as_tree(id, true);
+        table.exited(id, Exit::Code(3));
+        table.hold(id);
+        assert_eq!(table.infos()[0].exit, None);
+        assert!(table.release(|_| false).is_empty());
+        assert!(table.is_stopping_tree(id));
+        assert_eq!(table.release(|_| true), [(id, Exit::Code(3))]);
+        assert_eq!(table.infos()[0].exit, Some(Exit::Code(3)));
+        assert!(!table.is_stopping_tree(id));
     }
 
     #[test]

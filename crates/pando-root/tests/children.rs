@@ -276,6 +276,36 @@ fn what_a_child_leaves_behind_is_killed_when_it_exits_by_itself() {
 }
 
 #[test]
+fn what_is_below_a_shell_that_was_asked_to_stop_may_finish() {
+    let rig = Rig::start();
+    let app =
+        |says: &str| format!("trap '{says}' TERM; echo $$ > app; while :; do sleep 0.02; done");
+    fs::write(rig.path("gentle"), app("sleep 0.3; echo > done; exit 0")).unwrap();
+    rig.shell(1, "sh ./gentle; :");
+    let gentle = rig.pid_in("app");
+    rig.signal(1, Signal::TERM, Scope::Tree);
+    assert_eq!(rig.exit(1), Exit::Signal(libc::SIGTERM));
+    assert!(
+        rig.path("done").exists(),
+        "the exit is told after the app's"
+    );
+    gone(gentle);
+    // One that does not end holds the exit back until it is killed.
+    fs::remove_file(rig.path("app")).unwrap();
+    fs::write(rig.path("deaf"), app(":")).unwrap();
+    let shell = rig.shell(2, "sh ./deaf; :");
+    let deaf = rig.pid_in("app");
+    rig.signal(2, Signal::TERM, Scope::Tree);
+    gone(shell);
+    rig.shell(3, "exit 0");
+    rig.exit(3);
+    assert!(lives(deaf));
+    rig.signal(2, Signal::KILL, Scope::Tree);
+    assert_eq!(rig.exit(2), Exit::Signal(libc::SIGTERM));
+    gone(deaf);
+}
+
+#[test]
 fn orphans_are_buried_and_no_zombie_stays() {
     let rig = Rig::start();
     for child in 0..8 {

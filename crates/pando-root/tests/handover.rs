@@ -1,5 +1,10 @@
 //! The supervisor dies; nothing is lost.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of inputs and what is expected"
+)]
+
 mod support;
 
 use std::fs;
