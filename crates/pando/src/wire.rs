@@ -103,6 +103,9 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
         .with_target(false)
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // A full disk must not end the supervisor: by default a line that can't be written is
+        // reported with eprintln!, which panics.
+        .log_internal_errors(false)
         .init();
     let echo = foreground.then(|| {
         if has(ECHO_JSON) {
