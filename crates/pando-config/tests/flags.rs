@@ -1,5 +1,10 @@
 //! `pando start`: what each target means, and every flag.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of inputs and what is expected"
+)]
+
 mod world;
 
 use std::collections::BTreeMap;

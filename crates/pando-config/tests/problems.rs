@@ -1,5 +1,10 @@
 //! pando.toml: every mistake with its exact place.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of inputs and what is expected"
+)]
+
 mod world;
 
 use app_spec::AppSpec;

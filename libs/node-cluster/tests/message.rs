@@ -1,4 +1,8 @@
 //! Tables of lines and what they are read as.
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of inputs and what is expected"
+)]
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a test picks the kind it wants"

@@ -2,6 +2,10 @@
 //!
 //! Each worker is modelled as a queue of lines that it answers in order, as Node does; the
 //! reference is a count of ends (`Accepted` or `Returned`) for each delivery.
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of inputs and what is expected"
+)]
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

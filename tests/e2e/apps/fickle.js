@@ -13,4 +13,8 @@ if (mode === 'never') {
   setInterval(() => {}, 1000);
 } else {
   server.listen(Number(process.env.PORT));
+  // Looks well, and is not.
+  if (mode === 'late') setTimeout(() => { throw new Error('release 2 is broken, a little later'); }, 300);
+  // A timer or a database connection that nobody closes.
+  if (mode === 'timer') setInterval(() => {}, 1000);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use e2e::{Load, Pando, app, http, local, port};
@@ -132,4 +132,57 @@ fn a_build_that_never_gets_ready_changes_nothing() -> anyhow::Result<()> {
 #[test]
 fn a_build_that_fails_its_health_check_changes_nothing() -> anyhow::Result<()> {
     broken_build("sick", &["health"])
+}
+
+#[test]
+fn a_build_that_throws_soon_after_it_was_ready_changes_nothing() -> anyhow::Result<()> {
+    let app = fickle()?;
+    let before = app.pando.wait_ready("api", 2)?.pids();
+    fs::write(&app.mode, "late")?;
+    app.pando
+        .cmd(&["reload", "api"])?
+        .exits(1)?
+        .says(&["a little later"])?;
+    ensure!(
+        app.pando.wait_ready("api", 2)?.pids() == before,
+        "old workers were replaced"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_a_timer_keeps_alive_is_replaced_without_delay() -> anyhow::Result<()> {
+    let app = fickle()?;
+    fs::write(&app.mode, "timer")?;
+    app.pando.cmd(&["reload", "api"])?.ok()?;
+    let began = Instant::now();
+    app.pando.cmd(&["reload", "api"])?.ok()?;
+    // Each of two workers would take its whole stop timeout of 30 s.
+    ensure!(began.elapsed() < Duration::from_secs(30));
+    Ok(())
+}
+
+#[test]
+fn fork_mode_goes_back_to_the_old_build_too() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    let port = port::free()?;
+    let mode = pando.work().join("mode");
+    fs::write(&mode, "good")?;
+    pando.env("MODE_FILE", mode.clone().into_os_string());
+    let script = app("fickle.js").display().to_string();
+    let at = port.to_string();
+    let args = [
+        "start", &script, "-n", "api", "--mode", "fork", "--port", &at,
+    ];
+    pando.cmd(&args)?.ok()?;
+    for (broken, word) in [("throw", "release 2 is broken"), ("late", "a little later")] {
+        fs::write(&mode, broken)?;
+        let failed = pando.cmd(&["reload", "api"])?.exits(1)?;
+        ensure!(failed.stderr.contains(word), "{failed:?}");
+        fs::write(&mode, "good")?;
+        pando.wait_ready("api", 1)?;
+        ensure!(http::get(local(port), "/")?.text() == "good");
+    }
+    pando.cmd(&["reload", "api"])?.ok()?;
+    Ok(())
 }

@@ -93,6 +93,52 @@ fn an_upgrade_under_load_keeps_root_and_workers() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// After a reload the lowest descriptors of root are free: the new binary's file must not be
+/// where a child's are put.
+#[test]
+fn upgrades_work_after_a_reload_and_again() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    pando.start_hello("2", &[])?;
+    pando.cmd(&["reload", "api"])?.ok()?;
+    let workers = pando.wait_ready("api", 2)?.pids();
+    let (root, _) = pando.wait_daemon()?;
+    for _ in 0..5 {
+        pando.cmd(&["upgrade"])?.ok()?;
+        ensure!(pando.wait_ready("api", 2)?.pids() == workers);
+    }
+    ensure!(pando.wait_daemon()?.0 == root);
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_another_app_still_does_after_the_supervisor_died() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    let (db, web) = (port::free()?, port::free()?);
+    let script = app("hello.js").display().to_string();
+    let file = format!(
+        "[app.db]\nscript = {script:?}\nenv = {{ PORT = {db}, BOOT_MS = 4000 }}\n\
+         [app.web]\nscript = {script:?}\nenv = {{ PORT = {web} }}\ndepends_on = [\"db\"]\n"
+    );
+    pando.write("pando.toml", &file)?;
+    pando.cwd(pando.work());
+    let mut up = pando.command(&["up"]).spawn()?;
+    pando.wait_app("web", "a place in the queue", |app| {
+        app.status() == "waiting"
+    })?;
+    process::kill(pando.wait_daemon()?.1);
+    let app = wait::for_some("web after the supervisor's death", || {
+        pando
+            .app("web")
+            .ok()
+            .filter(|app| app.status() != "starting")
+    })?;
+    ensure!(app.status() == "waiting", "{app:?}");
+    pando.wait_ready("web", 1)?;
+    ensure!(pando.app("db")?.ready() == 1);
+    up.wait()?;
+    Ok(())
+}
+
 #[test]
 fn an_upgrade_to_what_is_no_pando_is_refused() -> anyhow::Result<()> {
     let mut pando = Pando::new()?;

@@ -4,7 +4,7 @@ use node_cluster::{Attach, ConnId, WorkerId};
 use pando_root::proto::{ChildId, Scope, ToRoot};
 
 use super::{Hub, epoch_ms};
-use crate::core::{Effect, Input, Notice, Target};
+use crate::core::{AppRecord, Effect, Input, Notice, Target};
 
 impl Hub {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -51,23 +51,8 @@ impl Hub {
                 probe,
                 timeout_ms,
             } => self.probe(worker, probe, timeout_ms),
-            Effect::Persist(record) => {
-                self.watch(&record.spec, record.running);
-                self.configure_logs(&record.spec);
-                let written = self.journal.put(&record);
-                self.journal_written(written);
-            }
-            Effect::Unpersist { app } => {
-                self.watches.remove(&app);
-                self.marks.forget_app(&app);
-                self.pump.remove(&app);
-                let written = self.journal.remove(&app);
-                self.journal_written(written);
-                self.tell_root(&ToRoot::Put {
-                    name: format!("app/{app}"),
-                    value: None,
-                });
-            }
+            Effect::Persist(record) => self.persist(&record),
+            Effect::Unpersist { app } => self.unpersist(&app),
             Effect::Notice(notice) => self.tell(&notice),
             Effect::Progress {
                 op,
@@ -80,6 +65,25 @@ impl Hub {
             }
             Effect::Finished { op, outcome } => self.finished(op, outcome),
         }
+    }
+
+    fn persist(&mut self, record: &AppRecord) {
+        self.watch(&record.spec, record.running);
+        self.configure_logs(&record.spec);
+        let written = self.journal.put(record);
+        self.journal_written(written);
+    }
+
+    fn unpersist(&mut self, app: &str) {
+        self.watches.remove(app);
+        self.marks.forget_app(app);
+        self.pump.remove(app);
+        let written = self.journal.remove(app);
+        self.journal_written(written);
+        self.tell_root(&ToRoot::Put {
+            name: format!("app/{app}"),
+            value: None,
+        });
     }
 
     pub(super) fn tell_root(&mut self, order: &ToRoot) {
