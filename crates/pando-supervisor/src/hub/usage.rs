@@ -108,17 +108,23 @@ impl Hub {
             self.usage.next_look = now + LOOK_EVERY_MS;
             self.settle_journal();
         }
-        let workers: Vec<(WorkerId, u32, u64)> = self
+        let workers: Vec<(WorkerId, u32, u64, bool)> = self
             .core
             .apps()
             .filter(|a| all || a.spec().balance == Balance::LeastConnections)
             .flat_map(crate::core::App::workers)
-            .filter_map(|w| Some((w.id, w.pid?, w.memory_bytes)))
+            .filter_map(|w| Some((w.id, w.pid?, w.memory_bytes, !w.spec.is_cluster())))
             .collect();
-        for (worker, pid, last_memory) in workers {
+        // What a shell or a package runner started is the app.
+        let families = (all && workers.iter().any(|w| w.3)).then(Families::of_now);
+        for (worker, pid, last_memory, fork) in workers {
             let mut memory_bytes = last_memory;
             if all {
-                let Some(looked) = look(pid) else { continue };
+                let looked = match families.as_ref().filter(|_| fork) {
+                    Some(families) => families.look(pid),
+                    None => look(pid),
+                };
+                let Some(looked) = looked else { continue };
                 memory_bytes = looked.memory_bytes;
                 self.usage
                     .cpu
@@ -171,38 +177,54 @@ fn descriptors(pid: u32) -> Option<u32> {
 
 /// A process and all that descends from it.
 pub(super) fn tree(pid: u32) -> Vec<u32> {
-    const TREE_MAX: usize = 4096;
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for entry in processes {
-        let Some(child) = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        let parent = fs::read_to_string(format!("/proc/{child}/stat"))
-            .ok()
-            .and_then(|stat| {
-                stat.rsplit_once(')')?
-                    .1
-                    .split_ascii_whitespace()
-                    .nth(1)?
-                    .parse::<u32>()
-                    .ok()
-            });
-        if let Some(parent) = parent {
-            children.entry(parent).or_default().push(child);
+    Families::of_now().tree(pid)
+}
+
+/// Who is whose child, at one moment.
+struct Families(HashMap<u32, Vec<u32>>);
+
+impl Families {
+    fn of_now() -> Self {
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for entry in processes {
+            let name = entry.file_name();
+            let Some(child) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else {
+                continue;
+            };
+            if let Some(parent) = parent(child) {
+                children.entry(parent).or_default().push(child);
+            }
         }
+        Self(children)
     }
-    let mut all = vec![pid];
-    let mut next = 0;
-    while let Some(parent) = all.get(next).copied().filter(|_| all.len() < TREE_MAX) {
-        all.extend(children.get(&parent).into_iter().flatten());
-        next += 1;
+
+    fn tree(&self, pid: u32) -> Vec<u32> {
+        const TREE_MAX: usize = 4096;
+        let mut all = vec![pid];
+        let mut next = 0;
+        while let Some(parent) = all.get(next).copied().filter(|_| all.len() < TREE_MAX) {
+            all.extend(self.0.get(&parent).into_iter().flatten());
+            next += 1;
+        }
+        all
     }
-    all
+
+    /// The sums over a tree; `None` when its first process has gone.
+    fn look(&self, pid: u32) -> Option<Look> {
+        let mut sum = look(pid)?;
+        for looked in self.tree(pid).into_iter().skip(1).filter_map(look) {
+            sum.memory_bytes += looked.memory_bytes;
+            sum.cpu_us += looked.cpu_us;
+        }
+        Some(sum)
+    }
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    after_name.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -215,6 +237,9 @@ mod tests {
         assert!(look(me).unwrap().memory_bytes > 100_000);
         assert!(descriptors(me).unwrap() >= 3);
         assert_eq!(tree(me)[0], me);
+        let family = Families::of_now().look(me).unwrap();
+        assert!(family.memory_bytes >= look(me).unwrap().memory_bytes / 2);
+        assert!(Families::of_now().look(u32::MAX).is_none());
         assert!(look(u32::MAX).is_none());
     }
 
