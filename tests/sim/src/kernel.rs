@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use node_cluster::HandleKey;
-use pando_supervisor::core::{ListenMode, Random};
+use pando_supervisor::core::{Effect, ListenMode, Random};
 
 /// One connection of a client, followed to its end.
 pub type Client = u64;
@@ -36,6 +36,47 @@ impl Kernel {
             accepted_here: Vec::new(),
         };
         self.listeners.insert(key, sockets);
+    }
+
+    /// What the supervisor does to its sockets.
+    pub fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Grow { key, seats, .. } => {
+                if let Some(sockets) = self.listeners.get_mut(&key) {
+                    sockets
+                        .queues
+                        .resize_with(seats.max(sockets.queues.len()), VecDeque::new);
+                }
+            }
+            Effect::CloseListener { key, .. } => {
+                let waiting = self.listeners.remove(&key);
+                let lost = waiting.map_or(0, |s| s.queues.iter().map(VecDeque::len).sum());
+                assert_eq!(lost, 0, "a listener was closed with connections waiting");
+            }
+            Effect::Steer { key, seats, .. } => {
+                if let Some(sockets) = self.listeners.get_mut(&key) {
+                    sockets.steered = seats;
+                }
+            }
+            Effect::Accept { key, seats, .. } => {
+                if let Some(sockets) = self.listeners.get_mut(&key) {
+                    sockets.accepted_here = seats;
+                }
+            }
+            Effect::Gate { open, .. } => self.gate_open = open,
+            other @ (Effect::Spawn(_)
+            | Effect::Signal { .. }
+            | Effect::Forget { .. }
+            | Effect::Send { .. }
+            | Effect::Open { .. }
+            | Effect::DropConn { .. }
+            | Effect::Probe { .. }
+            | Effect::Persist(_)
+            | Effect::Unpersist { .. }
+            | Effect::Notice(_)
+            | Effect::Progress { .. }
+            | Effect::Finished { .. }) => panic!("not the kernel's: {other:?}"),
+        }
     }
 
     /// A SYN: to a seat of the filter at random, to any seat where there is none.

@@ -190,61 +190,47 @@ impl World {
                     result: Ok(3000),
                 });
             }
-            Effect::Grow { key, seats, .. } => {
-                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
-                    sockets
-                        .queues
-                        .resize_with(seats.max(sockets.queues.len()), VecDeque::new);
-                }
-            }
-            Effect::CloseListener { key, .. } => {
-                let waiting = self.kernel.listeners.remove(&key);
-                let lost = waiting.map_or(0, |s| s.queues.iter().map(VecDeque::len).sum());
-                assert_eq!(lost, 0, "a listener was closed with connections waiting");
-            }
-            Effect::Steer { key, seats, .. } => {
-                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
-                    sockets.steered = seats;
-                }
-            }
-            Effect::Accept { key, seats, .. } => {
-                if let Some(sockets) = self.kernel.listeners.get_mut(&key) {
-                    sockets.accepted_here = seats;
-                }
-            }
-            Effect::Gate { open, .. } => self.kernel.gate_open = open,
-            Effect::DropConn { conn } => {
-                let client = self.conns.remove(&conn);
-                let taken = self
-                    .nodes
-                    .values()
-                    .flat_map(|n| &n.serving)
-                    .map(|(c, _)| *c);
-                if let Some(client) = client.filter(|c| self.open.contains(c)) {
-                    let taken = taken.collect::<BTreeSet<_>>().contains(&client);
-                    assert!(
-                        taken,
-                        "the supervisor closed a connection that nobody has taken"
-                    );
-                }
-            }
+            Effect::DropConn { conn } => self.drop_conn(conn),
             Effect::Persist(record) => self.journal = Some(record),
-            Effect::Finished { op, outcome } => {
-                if self.reloading == Some(op) {
-                    self.reloading = None;
-                    self.bad_revisions = false;
-                }
-                self.outcomes.push(match outcome {
-                    Outcome::Done(text) => text,
-                    Outcome::Failed(failure) => format!("FAILED {}", failure.what),
-                });
-            }
+            Effect::Finished { op, outcome } => self.finished(op, outcome),
             Effect::Forget { .. }
             | Effect::Probe { .. }
             | Effect::Unpersist { .. }
             | Effect::Notice(_)
             | Effect::Progress { .. } => {}
+            other @ (Effect::Grow { .. }
+            | Effect::CloseListener { .. }
+            | Effect::Steer { .. }
+            | Effect::Accept { .. }
+            | Effect::Gate { .. }) => self.kernel.apply(other),
         }
+    }
+
+    fn drop_conn(&mut self, conn: ConnId) {
+        let client = self.conns.remove(&conn);
+        let taken = self
+            .nodes
+            .values()
+            .flat_map(|n| &n.serving)
+            .map(|(c, _)| *c);
+        if let Some(client) = client.filter(|c| self.open.contains(c)) {
+            let taken = taken.collect::<BTreeSet<_>>().contains(&client);
+            assert!(
+                taken,
+                "the supervisor closed a connection that nobody has taken"
+            );
+        }
+    }
+
+    fn finished(&mut self, op: OpId, outcome: Outcome) {
+        if self.reloading == Some(op) {
+            self.reloading = None;
+            self.bad_revisions = false;
+        }
+        self.outcomes.push(match outcome {
+            Outcome::Done(text) => text,
+            Outcome::Failed(failure) => format!("FAILED {}", failure.what),
+        });
     }
 
     fn spawn(&mut self, order: &SpawnOrder) {
