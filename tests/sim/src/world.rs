@@ -321,6 +321,14 @@ impl World {
             if self.core.next_deadline().is_some_and(|due| due <= self.now) {
                 self.core.tick(self.now);
                 self.carry_out();
+                let next = self.core.next_deadline();
+                assert!(
+                    next.is_none_or(|due| due > self.now),
+                    "what was due at {} is due still at {}: the hub would spin; {}",
+                    next.unwrap_or(0),
+                    self.now,
+                    self.describe()
+                );
             }
         }
     }

@@ -445,11 +445,11 @@ impl App {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Ms> {
-        let respawn = self
-            .instances
-            .iter()
-            .filter(|i| i.current.is_none() && !i.done && self.desired == Desired::Running)
-            .map(|i| i.not_before);
+        let respawn = (0..self.instances.len())
+            .filter(|_| self.desired == Desired::Running)
+            .map(|index| (index, &self.instances[index]))
+            .filter(|(index, i)| i.is_empty() && !i.done && self.is_vacant(*index))
+            .map(|(_, i)| i.not_before);
         let replacing = self
             .instances
             .iter()

@@ -139,7 +139,7 @@ impl App {
     }
 
     /// Nobody who leaves still holds the port of this place.
-    fn is_vacant(&self, index: usize) -> bool {
+    pub(super) fn is_vacant(&self, index: usize) -> bool {
         let number = self.instances[index].number;
         !self
             .workers()
@@ -311,6 +311,7 @@ impl App {
             exit_code: 1,
         };
         self.notice(cx, None, "reload-failed", failure.why.clone());
+        self.problem = Some(format!("the last reload failed: {why}"));
         self.fail_operations(cx, &failure, |goal| matches!(goal, Goal::Reloaded(_)));
     }
 

@@ -17,6 +17,10 @@ const PING_ALONE_EVERY_MS: Ms = 1_000;
 const STALLED_AFTER_MS: Ms = 150;
 /// No answer for this long while connections wait is one too.
 const STALLED_WITH_QUEUE_AFTER_MS: Ms = 45;
+/// No answer for this long is one whatever the others do: a machine is not that slow while we run.
+const ALL_STALLED_AFTER_MS: Ms = 1_000;
+/// Until a worker is judged again for which the others had to be asked.
+const JUDGE_AGAIN_MS: Ms = 20;
 /// Answers in time that end a stall.
 const GOOD_PONGS: u32 = 2;
 /// A loop that has not turned for this long never will: the worker is replaced.
@@ -48,13 +52,15 @@ impl App {
             return None;
         }
         let pings = &worker.pings;
-        match (pings.outstanding, pings.stalled_since) {
-            (Some(_), Some(since)) if worker.replace.is_none() => Some(since + STUCK_AFTER_MS),
-            (Some(_), Some(_)) => None,
-            (Some((_, sent)), None) if pings.queued > 0 => Some(sent + STALLED_WITH_QUEUE_AFTER_MS),
-            (Some((_, sent)), None) => Some(sent + STALLED_AFTER_MS),
-            (None, _) => Some(pings.next_at),
-        }
+        let due = match (pings.outstanding, pings.stalled_since) {
+            (Some(_), Some(since)) if !pings.told => since + STALLED_AFTER_MS,
+            (Some(_), Some(since)) if worker.replace.is_none() => since + STUCK_AFTER_MS,
+            (Some(_), Some(_)) => return None,
+            (Some((_, sent)), None) if pings.queued > 0 => sent + STALLED_WITH_QUEUE_AFTER_MS,
+            (Some((_, sent)), None) => sent + STALLED_AFTER_MS,
+            (None, _) => pings.next_at,
+        };
+        Some(due.max(pings.judge_at))
     }
 
     pub(super) fn check_pings(&mut self, cx: &mut Context, id: WorkerId) {
@@ -94,6 +100,10 @@ impl App {
             return;
         };
         if worker.is_stalled() {
+            self.tell_stall(cx, id);
+            let Some(worker) = self.workers.get_mut(&id) else {
+                return;
+            };
             if worker.is_stuck(cx.now) && worker.replace.is_none() {
                 let why = "its event loop has not turned for 30 s".to_owned();
                 worker.replace = Some(why.clone());
@@ -103,14 +113,32 @@ impl App {
         }
         let late = waited >= STALLED_AFTER_MS
             || (worker.pings.queued > 0 && waited >= STALLED_WITH_QUEUE_AFTER_MS);
-        if late && (others_answer || alone) {
+        if late && (others_answer || alone || waited >= ALL_STALLED_AFTER_MS) {
             worker.pings.stalled_since = Some(sent);
             worker.pings.good = 0;
+            worker.pings.told = false;
+            self.tell_stall(cx, id);
+        } else if late {
+            worker.pings.judge_at = cx.now + JUDGE_AGAIN_MS;
+            self.ask_the_others(cx, id);
+        }
+    }
+
+    /// Tells of a stall that has lasted. Shorter ones are steered around in silence: on a busy
+    /// machine they are many, and nothing is to be done about them.
+    fn tell_stall(&mut self, cx: &mut Context, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let Some(since) = worker.pings.stalled_since.filter(|_| !worker.pings.told) else {
+            return;
+        };
+        let waited = cx.now.saturating_sub(since);
+        if waited >= STALLED_AFTER_MS {
+            worker.pings.told = true;
             let queued = worker.pings.queued;
             let text = format!("no answer for {waited} ms, {queued} connections waiting");
             self.notice(cx, Some(id), "stalled", text);
-        } else if late {
-            self.ask_the_others(cx, id);
         }
     }
 
@@ -185,8 +213,10 @@ impl App {
         if worker.pings.good >= GOOD_PONGS {
             worker.pings.stalled_since = None;
             worker.pings.next_at = cx.now + PING_EVERY_MS;
-            let text = format!("answers again after {} ms", cx.now.saturating_sub(since));
-            self.notice(cx, Some(id), "recovered", text);
+            if worker.pings.told {
+                let text = format!("answers again after {} ms", cx.now.saturating_sub(since));
+                self.notice(cx, Some(id), "recovered", text);
+            }
         } else {
             self.send_ping(cx, id);
         }

@@ -54,6 +54,10 @@ pub(super) struct Pings {
     pub good: u32,
     /// Connections in the seat's queue at the last look.
     pub queued: u32,
+    /// No further judgement before this: the others have been asked.
+    pub judge_at: Ms,
+    /// The stall was worth telling a person.
+    pub told: bool,
 }
 
 /// Health and readiness probes.
