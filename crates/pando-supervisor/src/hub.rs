@@ -13,6 +13,7 @@ mod events;
 mod launch;
 mod listeners;
 mod logs;
+mod own_log;
 mod preload;
 mod probe;
 mod restore;
@@ -114,6 +115,7 @@ pub struct Hub {
     usage: usage::Usage,
     watches: watch::Watches,
     log_followers: logs::Followers,
+    own_log: own_log::OwnLog,
     /// Root and its version, as it said hello.
     root_pid: u32,
     ending: Option<Ending>,

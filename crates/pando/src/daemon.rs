@@ -8,7 +8,7 @@
 //! Commands that race take turns at `start.lock`: the second finds the first one's daemon.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// What is kept of root's word.
 const MAX_WORD_BYTES: usize = 16 * 1024;
+/// Lines of a new daemon's log that are shown.
+const MAX_COMPLAINTS: usize = 8;
 /// The word of a daemon that serves.
 const OK: &str = "ok";
 
@@ -112,6 +114,7 @@ fn unwritable(path: &Path, error: &io::Error) -> ExpectedError {
 fn start(home: &Path) -> anyhow::Result<()> {
     let log_path = home.join(home::DAEMON_LOG);
     let log = open_log(&log_path).map_err(|e| unwritable(&log_path, &e))?;
+    let before = log.metadata()?.len();
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(own_program()?);
     command
@@ -139,17 +142,43 @@ fn start(home: &Path) -> anyhow::Result<()> {
         )
     })?;
     let word = wait_for_word(reader, READY_TIMEOUT)?;
-    if word == Word::Ok {
-        return Ok(());
-    }
+    let complaints = complaints_since(&log_path, before);
     let why = match word {
-        Word::Ok => return Ok(()),
-        Word::Failed(why) => why,
+        Word::Ok => {
+            // A damaged journal, say: nothing that should wait until somebody reads the log.
+            for complaint in complaints {
+                // A stderr that is closed hears no warning.
+                let _ = writeln!(io::stderr(), "warning: {complaint}");
+            }
+            return Ok(());
+        }
+        Word::Failed(why) => [vec![why], complaints].concat().join("; "),
         Word::Ended => "it ended without a word".into(),
         Word::Late => format!("process {} said nothing for {READY_TIMEOUT:?}", child.id()),
     };
     let fix = format!("its log says more: {}", log_path.display());
     Err(ExpectedError::failed("the daemon could not be started", why, fix).into())
+}
+
+/// What a new daemon has complained of in its log, which had this length before.
+fn complaints_since(log: &Path, before: u64) -> Vec<String> {
+    let mut text = Vec::new();
+    let read = File::open(log).and_then(|mut log| {
+        log.seek(SeekFrom::Start(before))?;
+        log.take(MAX_WORD_BYTES as u64).read_to_end(&mut text)
+    });
+    if read.is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|line| {
+            let (_time, rest) = line.split_once(' ')?;
+            let (level, what) = rest.trim_start().split_once(' ')?;
+            matches!(level, "WARN" | "ERROR").then(|| what.trim().to_owned())
+        })
+        .take(MAX_COMPLAINTS)
+        .collect()
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
@@ -248,8 +277,6 @@ impl Readiness {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn word(says: &str, timeout_ms: u64, keep_open: bool) -> Word {
@@ -272,6 +299,19 @@ mod tests {
             Word::Failed("disk full\nsee x".into())
         );
         assert_eq!(word("o", 20, true), Word::Late);
+    }
+
+    #[test]
+    fn what_a_new_daemon_complains_of_is_found_in_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("daemon.log");
+        let old = "2026-01-01T00:00:00Z ERROR long ago\n";
+        let new = "2026-01-02T00:00:00Z  INFO up\n2026-01-02T00:00:00Z  WARN a bad line n=1\n\
+                   pando root: x\n2026-01-02T00:00:00Z ERROR worse";
+        std::fs::write(&log, format!("{old}{new}")).unwrap();
+        let found = complaints_since(&log, old.len() as u64);
+        assert_eq!(found, ["a bad line n=1", "worse"]);
+        assert!(complaints_since(&dir.path().join("none"), 0).is_empty());
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
         usage: super::usage::Usage::default(),
         watches: super::watch::Watches::default(),
         log_followers: super::logs::Followers::default(),
+        own_log: super::own_log::OwnLog::default(),
         root_pid: kept.root_pid,
         ending: None,
         exit_code: 0,

@@ -107,6 +107,7 @@ impl Hub {
         if all {
             self.usage.next_look = now + LOOK_EVERY_MS;
             self.settle_journal();
+            self.own_log.look(&self.options.home, now);
         }
         let workers: Vec<(WorkerId, u32, u64, bool)> = self
             .core

@@ -60,7 +60,7 @@ fn without_base_env(spec: &AppSpec) -> AppSpec {
 fn settings(spec: &AppSpec) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if let Some(health) = &spec.health {
-        let every = units::duration(health.interval_ms);
+        let every = units::interval(health.interval_ms);
         rows.push(("health", format!("{} every {every}", health.target)));
     }
     if let Some(bytes) = spec.memory_bytes {

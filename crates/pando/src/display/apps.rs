@@ -54,7 +54,7 @@ fn row(app: &AppView) -> Row {
         },
         measured(units::percent(cpu)),
         measured(units::size(memory)),
-        Cell::new(app.listen.join(" ")),
+        Cell::new(addresses(&app.listen)),
         Cell::styled(&app.command, Style::Dim),
     ];
     let problem = app.problem.as_ref().map(|p| {
@@ -68,6 +68,17 @@ fn row(app: &AppView) -> Row {
     Row {
         cells,
         notes: problem.into_iter().collect(),
+    }
+}
+
+/// The first few; an app may listen on hundreds.
+fn addresses(listen: &[String]) -> String {
+    const SHOWN_MAX: usize = 4;
+    let shown = listen.iter().take(SHOWN_MAX).map(String::as_str);
+    let text = shown.collect::<Vec<_>>().join(" ");
+    match listen.len().saturating_sub(SHOWN_MAX) {
+        0 => text,
+        more => format!("{text} +{more}"),
     }
 }
 

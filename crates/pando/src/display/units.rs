@@ -15,6 +15,15 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// As [`duration`], but exact below ten seconds: `500ms`, `1.5s`.
+pub fn interval(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..10_000 if !ms.is_multiple_of(1_000) => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        _longer => duration(ms),
+    }
+}
+
 fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     if small == 0 {
         format!("{large}{large_unit}")
@@ -57,6 +66,12 @@ pub fn percent(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_intervals_are_exact() {
+        let told = [0, 500, 1_000, 1_500, 10_000, 90_000].map(interval);
+        assert_eq!(told, ["0ms", "500ms", "1s", "1.5s", "10s", "1m 30s"]);
+    }
 
     #[test]
     fn durations_have_two_units_at_most() {
