@@ -120,14 +120,14 @@ fn start_known(
 
 fn refuse_running(app: &AppView) -> Result<(), ExpectedError> {
     match app.status {
-        AppStatus::Stopped | AppStatus::Exited => Ok(()),
+        // One that is on its way down is started again when it is there.
+        AppStatus::Stopped | AppStatus::Exited | AppStatus::Stopping => Ok(()),
         AppStatus::Ready
         | AppStatus::Starting
         | AppStatus::Degraded
         | AppStatus::Unhealthy
         | AppStatus::CrashLoop
-        | AppStatus::Waiting
-        | AppStatus::Stopping => {
+        | AppStatus::Waiting => {
             let name = &app.name;
             Err(ExpectedError::failed(
                 format!("an app {name} runs already"),
