@@ -3,10 +3,11 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
+    ("prlimit", "util-linux"),
     ("cc", "gcc"),
 ];
 /// Beyond the workspace's own lints.

@@ -47,6 +47,31 @@ fn workers_get_the_hard_limit_of_open_files() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_low_limit_of_open_files_is_told() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    pando.env("PORT", e2e::port::free()?.to_string());
+    let script = e2e::app("hello.js").display().to_string();
+    let start = pando.command(&["start", &script, "-n", "api"]);
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--nofile=4096:4096").arg(start.get_program());
+    limited.args(start.get_args()).current_dir(pando.work());
+    for (name, value) in start.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let ran = limited.output()?;
+    let said = String::from_utf8_lossy(&ran.stdout);
+    ensure!(
+        ran.status.success() && said.contains("only 4096 files"),
+        "{ran:?}"
+    );
+    pando.wait_ready("api", 1)?;
+    Ok(())
+}
+
+#[test]
 fn ten_thousand_idle_connections_are_held() -> anyhow::Result<()> {
     // With a smaller limit as many as it allows: the promise is the same.
     let wanted = raised().saturating_sub(SPARE).min(WANTED);

@@ -66,7 +66,8 @@ impl App {
             return;
         };
         let hears = worker.channel && !worker.is_stuck(cx.now);
-        let serves = hears && !worker.listening.is_empty();
+        // Bun, and a worker that has not listened, would not end by a disconnect.
+        let serves = hears && self.primary.can_disconnect(id);
         // Without the preload only a disconnect lets answers under way end before the signal.
         let blind = serves && !worker.agent;
         let gentle = serves && (blind || style == RetireStyle::Gentle && !worker.handles_signal);

@@ -187,7 +187,8 @@ impl Hub {
                 )
             })
             .collect();
-        self.open_call(orders, reply, !wait);
+        let warning = open_files_warning();
+        self.open_call(orders, reply, !wait, warning);
     }
 
     /// A fork-mode app that names `$PORT`, or has several instances, gets a port to count from.
@@ -246,12 +247,18 @@ impl Hub {
             .map(|name| order(&name).map(|o| (name, o)))
             .collect();
         match orders {
-            Ok(orders) => self.open_call(orders, reply, false),
+            Ok(orders) => self.open_call(orders, reply, false, None),
             Err(problem) => reply.failed(*problem),
         }
     }
 
-    fn open_call(&mut self, orders: Vec<(String, Order)>, reply: Reply, no_wait: bool) {
+    fn open_call(
+        &mut self,
+        orders: Vec<(String, Order)>,
+        reply: Reply,
+        no_wait: bool,
+        warning: Option<String>,
+    ) {
         let names: Vec<String> = orders.iter().map(|(name, _)| name.clone()).collect();
         let waiting = orders.len();
         self.calls.next_call += 1;
@@ -260,7 +267,7 @@ impl Hub {
             reply,
             waiting,
             names,
-            done: Vec::new(),
+            done: warning.into_iter().collect(),
             failed: None,
             no_wait,
         };
@@ -422,6 +429,20 @@ impl Hub {
         self.pump.flush();
         self.end_after_answers(None);
     }
+}
+
+/// What a person should know of the limit of open files: root and every worker have the hard
+/// limit, and that may still be too low for many connections.
+fn open_files_warning() -> Option<String> {
+    const ENOUGH: u64 = 10_000;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    (limit < ENOUGH).then(|| {
+        format!(
+            "warning: each process may open only {limit} files, so hold fewer than {ENOUGH} \
+             connections; raise the hard limit (`ulimit -Hn`, LimitNOFILE=), then `pando kill` \
+             and start again"
+        )
+    })
 }
 
 /// A port from which on `count` ports are free now.

@@ -19,7 +19,9 @@ pub fn duration(ms: u64) -> String {
 pub fn interval(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
-        1_000..10_000 if !ms.is_multiple_of(1_000) => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        1_000..10_000 if !ms.is_multiple_of(1_000) => {
+            format!("{}.{}s", ms / 1_000, ms % 1_000 / 100)
+        }
         _longer => duration(ms),
     }
 }
