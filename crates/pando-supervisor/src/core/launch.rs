@@ -178,10 +178,7 @@ impl App {
         };
         instance.done = true;
         instance.last_exit = exit.map(|e| e.to_string());
-        instance.exit_code = exit.map(|e| match e {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        });
+        instance.exit_code = exit.map(Exit::code);
     }
 
     /// Counts an exit that nobody asked for and sets when the next worker may start.

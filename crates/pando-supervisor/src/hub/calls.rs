@@ -197,9 +197,7 @@ impl Hub {
             app_spec::Command::Shell { line } => line.contains("PORT"),
             app_spec::Command::Exec { .. } | app_spec::Command::Script { .. } => false,
         };
-        let instances = spec.instances.resolve(
-            std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-        );
+        let instances = spec.instances.resolve(super::restore::cores());
         if spec.port.is_none() && !spec.is_cluster() && (wants || instances > 1) {
             let given = spec.env.get("PORT").or_else(|| spec.base_env.get("PORT"));
             spec.port = given

@@ -157,10 +157,7 @@ impl Hub {
             proto::Exit::Code(code) => Exit::Code(code),
             proto::Exit::Signal(signal) => Exit::Signal(signal),
         };
-        let code = match exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        };
+        let code = exit.code();
         self.last_code = code;
         if self.close_signal.is_some() {
             self.exit_code = self.exit_code.max(code);
