@@ -1,0 +1,7 @@
+//! The gateway: the HTTP edge in front of workers and other upstreams.
+//!
+//! One tokio current-thread runtime a core; each connection lives on one of them. Everything that
+//! threads share is behind an `Arc` and is `Send`.
+
+pub mod body;
+pub mod client;

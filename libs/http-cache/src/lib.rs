@@ -1,0 +1,1 @@
+//! The rules of a shared HTTP cache (RFC 9111): pure, no clock, no store, no I/O.
