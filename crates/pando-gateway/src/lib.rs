@@ -3,5 +3,6 @@
 //! One tokio current-thread runtime a core; each connection lives on one of them. Everything that
 //! threads share is behind an `Arc` and is `Send`.
 
+pub mod access_log;
 pub mod body;
 pub mod client;
