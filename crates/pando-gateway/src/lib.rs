@@ -6,3 +6,4 @@
 pub mod access_log;
 pub mod body;
 pub mod client;
+pub mod proxy_protocol;
