@@ -37,6 +37,12 @@ pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs a package that brings no program of its own.
+pub fn install(package: &str) -> anyhow::Result<()> {
+    apt(&["update", "-qq"])?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends", package])
+}
+
 /// Debian starts a server's service as it is installed; a bench wants only its program.
 fn stop_service(package: &str) {
     if Path::new("/run/systemd/system").exists() {

@@ -21,6 +21,8 @@ cargo xtask VERB
   deny                     licences and advisories of the dependencies, by cargo-deny
   bench cluster [--quick] [--only TABLE]
                            Pando beside its peers: throughput stall memory restart reload logs
+  bench gateway [--quick] [--only TABLE,...] [--peers nginx,haproxy,caddy,pando]
+                           the gateway beside its peers: cpu latency stall kill idle websocket
   soak [--minutes N]       crashes, stalls, reloads and upgrades at random, under load
   fuzz [--seconds N]       every fuzz target for so long (needs a nightly toolchain)
 ";
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
         ["bench", "cluster", rest @ ..] => bench::cluster(rest),
+        ["bench", "gateway", rest @ ..] => bench::gateway(rest),
         ["soak", rest @ ..] => soak::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => {

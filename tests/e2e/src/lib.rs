@@ -4,14 +4,17 @@
 //! it started is found and ended. Nothing here asserts a tight time; whatever takes time is polled
 //! with a generous deadline ([`wait`]).
 
+pub mod certificate;
 pub mod http;
 pub mod load;
 pub mod npm;
 mod pando;
 pub mod port;
 pub mod process;
+mod tally;
 pub mod view;
 pub mod wait;
 
-pub use load::{Load, Tally};
+pub use load::Load;
 pub use pando::{Output, Pando, app, binary, exit_code, local, wait_within};
+pub use tally::Tally;

@@ -12,7 +12,7 @@
 //! it ends after `Connection: close` is expected. One that ends with a request on it is a failure.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,10 +25,8 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::http::ResponseParser;
+use crate::tally::{MAX_BODIES, Tally};
 
-/// Distinct answers that [`Tally::bodies`] keeps apart.
-const MAX_BODIES: usize = 256;
-const MAX_ERRORS_KEPT: usize = 10;
 const EVENTS_AT_ONCE: usize = 512;
 /// The loop looks at the clock and the stop flag at least this often.
 const TICK: Duration = Duration::from_millis(20);
@@ -53,80 +51,14 @@ pub struct Load {
 pub enum Shape {
     /// A new connection for each request, at a fixed rate whatever the server does.
     Open { per_second: u32 },
+    /// A fixed rate whatever the server does, on at most so many kept connections.
+    Rate { per_second: u32, clients: usize },
     /// Clients that ask, wait for the answer, pause, and ask again.
     Closed {
         clients: usize,
         pause: Duration,
         keep_alive: bool,
     },
-}
-
-/// What happened, request by request.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    pub sent: u64,
-    /// Answered with a status below 400.
-    pub ok: u64,
-    /// Answered with 400 and above.
-    pub bad_status: u64,
-    /// No connection was had.
-    pub refused: u64,
-    /// The connection ended before the whole answer.
-    pub broken: u64,
-    pub timed_out: u64,
-    /// Kept connections that the server ended while no request was on them.
-    pub idle_closed: u64,
-    pub connections: u64,
-    /// Of every answered request, microseconds since it was due; sorted.
-    pub latencies_us: Vec<u64>,
-    /// How often each body came, up to [`MAX_BODIES`] of them.
-    pub bodies: BTreeMap<String, u64>,
-    /// The first failures in words.
-    pub errors: Vec<String>,
-}
-
-impl Tally {
-    pub fn failures(&self) -> u64 {
-        self.bad_status + self.refused + self.broken + self.timed_out
-    }
-
-    /// The latency that a share of `q` (0..=1) of the answers did not exceed.
-    pub fn quantile_us(&self, q: f64) -> u64 {
-        let last = self.latencies_us.len().saturating_sub(1);
-        let at = ((self.latencies_us.len() as f64 * q).ceil() as usize).saturating_sub(1);
-        self.latencies_us.get(at.min(last)).copied().unwrap_or(0)
-    }
-
-    /// Answers slower than `limit`.
-    pub fn slower_than(&self, limit: Duration) -> u64 {
-        let limit_us = limit.as_micros() as u64;
-        let first = self.latencies_us.partition_point(|us| *us <= limit_us);
-        (self.latencies_us.len() - first) as u64
-    }
-
-    pub fn summary(&self) -> String {
-        format!(
-            "sent {} ok {} bad status {} refused {} broken {} timed out {} idle closed {} \
-             p50 {} us p99 {} us max {} us {:?}",
-            self.sent,
-            self.ok,
-            self.bad_status,
-            self.refused,
-            self.broken,
-            self.timed_out,
-            self.idle_closed,
-            self.quantile_us(0.5),
-            self.quantile_us(0.99),
-            self.quantile_us(1.0),
-            self.errors,
-        )
-    }
-
-    fn failed(&mut self, what: String) {
-        if self.errors.len() < MAX_ERRORS_KEPT {
-            self.errors.push(what);
-        }
-    }
 }
 
 impl Load {
@@ -145,6 +77,15 @@ impl Load {
                 keep_alive: true,
             },
         )
+    }
+
+    /// A fixed rate over kept connections.
+    pub fn rate(port: u16, per_second: u32, clients: usize) -> Self {
+        let shape = Shape::Rate {
+            per_second,
+            clients,
+        };
+        Self::new(port, shape)
     }
 
     fn new(port: u16, shape: Shape) -> Self {
@@ -208,12 +149,20 @@ impl Running {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Waits until its duration is over and the answers are in.
+    pub fn finish_in_time(self) -> io::Result<Tally> {
+        Self::join(self.thread)
+    }
+
     /// Makes no new request, waits for the answers on their way.
     pub fn finish(self) -> io::Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| io::Error::other("the load thread panicked"))?
+        Self::join(self.thread)
+    }
+
+    fn join(thread: JoinHandle<io::Result<Tally>>) -> io::Result<Tally> {
+        let panicked = |_| io::Error::other("the load thread panicked");
+        thread.join().map_err(panicked)?
     }
 }
 
@@ -225,6 +174,9 @@ struct Engine {
     /// Requests to come, soonest first: when, and on which kept connection.
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     flights: BTreeMap<u64, Flight>,
+    /// [`Shape::Rate`]: requests that no connection is free for, and kept ones without a request.
+    waiting: VecDeque<Instant>,
+    idle: Vec<u64>,
     next_id: u64,
     tally: Tally,
 }
@@ -246,12 +198,28 @@ enum Outcome {
     Broken(String),
 }
 
+impl Shape {
+    /// Of shapes with a rate.
+    fn per_second(self) -> Option<u32> {
+        match self {
+            Self::Open { per_second } | Self::Rate { per_second, .. } => Some(per_second),
+            Self::Closed { .. } => None,
+        }
+    }
+}
+
+/// From the start to when request `number` is due.
+fn due_after(number: u64, per_second: u32) -> Duration {
+    Duration::from_secs_f64(number as f64 / f64::from(per_second))
+}
+
 impl Engine {
     fn new(load: Load, stop: Arc<AtomicBool>) -> io::Result<Self> {
         let connection = match load.shape {
             Shape::Closed {
                 keep_alive: true, ..
-            } => "keep-alive",
+            }
+            | Shape::Rate { .. } => "keep-alive",
             Shape::Closed { .. } | Shape::Open { .. } => "close",
         };
         let request = format!(
@@ -265,6 +233,8 @@ impl Engine {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             due: BinaryHeap::new(),
             flights: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            idle: Vec::new(),
             next_id: 1,
             tally: Tally::default(),
         })
@@ -284,22 +254,24 @@ impl Engine {
         loop {
             let now = Instant::now();
             let closing = now >= end || self.stop.load(Ordering::Relaxed);
-            if let (Shape::Open { per_second }, false) = (self.load.shape, closing) {
-                while let at =
-                    start + Duration::from_secs_f64(scheduled as f64 / f64::from(per_second))
+            if let (Some(per_second), false) = (self.load.shape.per_second(), closing) {
+                while let at = start + due_after(scheduled, per_second)
                     && at <= now
                 {
-                    let id = self.fresh_id();
-                    self.due.push(Reverse((at, id)));
+                    self.schedule(at);
                     scheduled += 1;
                 }
             }
+            self.give_idle_work();
             self.send_due(now, closing)?;
             if now - swept >= SWEEP {
                 swept = now;
                 self.sweep(now);
             }
-            if closing && self.flights.values().all(|flight| flight.due.is_none()) {
+            if closing
+                && self.waiting.is_empty()
+                && self.flights.values().all(|flight| flight.due.is_none())
+            {
                 break;
             }
             self.wait(now, start, scheduled)?;
@@ -311,6 +283,31 @@ impl Engine {
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    fn schedule(&mut self, at: Instant) {
+        if matches!(self.load.shape, Shape::Rate { .. }) {
+            self.waiting.push_back(at);
+        } else {
+            let id = self.fresh_id();
+            self.due.push(Reverse((at, id)));
+        }
+    }
+
+    /// [`Shape::Rate`]: a request goes to an idle connection, or to a new one while there may be more.
+    fn give_idle_work(&mut self) {
+        let Shape::Rate { clients, .. } = self.load.shape else {
+            return;
+        };
+        while let Some(at) = self.waiting.front().copied() {
+            let id = match self.idle.pop() {
+                Some(id) => id,
+                None if self.flights.len() + self.due.len() < clients => self.fresh_id(),
+                None => return,
+            };
+            self.waiting.pop_front();
+            self.due.push(Reverse((at, id)));
+        }
     }
 
     /// Sends what is due; when `closing`, forgets it (open shape: sends it, it was scheduled).
@@ -373,11 +370,9 @@ impl Engine {
     }
 
     fn wait(&mut self, now: Instant, start: Instant, scheduled: u64) -> io::Result<()> {
-        let next = match self.load.shape {
-            Shape::Open { per_second } => {
-                Some(start + Duration::from_secs_f64(scheduled as f64 / f64::from(per_second)))
-            }
-            Shape::Closed { .. } => self.due.peek().map(|Reverse((at, _))| *at),
+        let next = match self.load.shape.per_second() {
+            Some(per_second) => Some(start + due_after(scheduled, per_second)),
+            None => self.due.peek().map(|Reverse((at, _))| *at),
         };
         let timeout = next
             .map_or(TICK, |at| at.saturating_duration_since(now))
@@ -435,23 +430,22 @@ impl Engine {
         match outcome {
             Outcome::Wait => return,
             Outcome::Answered => {
-                let Shape::Closed { pause, .. } = self.load.shape else {
-                    self.flights.remove(&id);
-                    return;
-                };
-                let next = Instant::now() + pause;
-                let kept = self
-                    .flights
-                    .get(&id)
-                    .is_some_and(|flight| flight.due.is_none());
-                if !kept {
+                let kept = self.flights.get(&id).is_some_and(|f| f.due.is_none());
+                if !kept || matches!(self.load.shape, Shape::Open { .. }) {
                     self.flights.remove(&id);
                 }
-                self.due.push(Reverse((next, id)));
+                match self.load.shape {
+                    Shape::Closed { pause, .. } => {
+                        self.due.push(Reverse((Instant::now() + pause, id)));
+                    }
+                    Shape::Rate { .. } if kept => self.idle.push(id),
+                    Shape::Rate { .. } | Shape::Open { .. } => {}
+                }
                 return;
             }
             Outcome::IdleClosed => {
                 self.tally.idle_closed += 1;
+                self.idle.retain(|idle| *idle != id);
                 self.flights.remove(&id);
                 return;
             }

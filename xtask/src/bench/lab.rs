@@ -56,7 +56,7 @@ impl Lab {
 }
 
 /// `PANDO_BIN`, or the release binary, built.
-fn pando() -> Option<PathBuf> {
+pub fn pando() -> Option<PathBuf> {
     let path = match std::env::var_os("PANDO_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

@@ -11,6 +11,7 @@ use e2e::{http, local, process, wait};
 use rustix::process::Signal;
 
 use super::lab::Lab;
+use super::wrk::Wrk;
 use crate::{debian, shell};
 
 /// From the first answer to the measuring: so long for every worker to come up.
@@ -419,32 +420,15 @@ backend workers
     )
 }
 
-/// The requests that wrk had answered well. What was answered otherwise is said.
+/// The requests that wrk had answered well.
 pub fn wrk(target: &Target, seconds: u64, keep_alive: bool) -> anyhow::Result<u64> {
-    let port = target.port;
-    let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", "-c64", &format!("-d{seconds}s")]);
-    if !keep_alive {
-        wrk.args(["-H", "Connection: close"]);
-    }
-    let report = shell::output(wrk.arg(format!("http://127.0.0.1:{port}/")))?;
-    let number = |mark: &str, at: usize| {
-        let line = report.lines().find(|line| line.contains(mark))?;
-        line.split_whitespace().nth(at)?.parse::<u64>().ok()
+    let wrk = Wrk {
+        name: target.kind.name(),
+        url: &format!("http://127.0.0.1:{}/", target.port),
+        seconds,
+        connections: 64,
+        keep_alive,
+        core: None,
     };
-    let bad = number("Non-2xx", 4).unwrap_or(0);
-    if bad > 0 || report.contains("Socket errors") {
-        let errors = report
-            .lines()
-            .find(|line| line.contains("Socket errors"))
-            .unwrap_or("");
-        println!(
-            "{}: {bad} bad answers; {}",
-            target.kind.name(),
-            errors.trim()
-        );
-    }
-    let requests = number("requests in", 0);
-    let requests = requests.with_context(|| format!("wrk's report is odd: {report}"))?;
-    Ok(requests.saturating_sub(bad))
+    wrk.run()
 }
