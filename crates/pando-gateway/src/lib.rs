@@ -6,4 +6,5 @@
 pub mod access_log;
 pub mod body;
 pub mod client;
+pub mod link;
 pub mod proxy_protocol;

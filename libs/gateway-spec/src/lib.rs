@@ -4,7 +4,9 @@
 //! Durations are milliseconds (`_ms`), sizes are bytes (`_bytes`). Paths are absolute. Values
 //! that are secret are [`Secret`]s, which print as stars.
 
+pub mod link;
 mod listen;
+mod paths;
 mod protect;
 mod respond;
 mod route;
@@ -18,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use listen::{Listen, ListenAddress, Tls};
+pub use paths::PathUse;
 pub use protect::{
     ApiKeys, Auth, Basic, ConnectionLimit, Cors, Jwt, KeyPart, Limit, Protect, SecurityHeaders,
 };

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use rustix::cmsg_space;
@@ -117,6 +117,13 @@ impl Channel {
             has_more: false,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         })
+    }
+
+    /// Keeps lines of up to `bytes` that come in, in place of
+    /// [`MAX_LINE_BYTES`](crate::MAX_LINE_BYTES). Before the first read.
+    pub fn with_max_line(mut self, bytes: usize) -> Self {
+        self.lines = Lines::with_max(bytes);
+        self
     }
 
     /// A channel and the worker's end, both close-on-exec: clear the flag in the child only, and
@@ -259,6 +266,13 @@ impl Channel {
         if self.received.is_none() {
             self.received = fd;
         }
+    }
+}
+
+/// For tokio's `AsyncFd`.
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

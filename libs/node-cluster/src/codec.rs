@@ -14,7 +14,7 @@ const KEEP_CAPACITY_BYTES: usize = 64 * 1024;
 pub enum Framed<'a> {
     /// Without its newline.
     Line(&'a [u8]),
-    /// A line of more than [`MAX_LINE_BYTES`] ended here; `bytes` long without its newline.
+    /// A line of more than [`MAX_LINE_BYTES`] (or [`Lines::with_max`]) ended here; `bytes` long without its newline.
     Oversized {
         /// Length of the line that was thrown away.
         bytes: u64,
@@ -32,8 +32,10 @@ pub enum Framed<'a> {
 /// lines.push(b"o\"\n");
 /// assert_eq!(lines.next_line(), Some(Framed::Line(b"\"two\"")));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
+    /// The longest line that is kept.
+    max: usize,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`; all before it was given out.
     start: usize,
@@ -43,14 +45,31 @@ pub struct Lines {
     discarding: Option<u64>,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self::with_max(MAX_LINE_BYTES)
+    }
+}
+
 impl Lines {
-    /// At the beginning of a line.
+    /// At the beginning of a line; lines of up to [`MAX_LINE_BYTES`] are kept.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// The same with another bound, in bytes without the newline.
+    pub fn with_max(max: usize) -> Self {
+        Self {
+            max,
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            discarding: None,
+        }
+    }
+
     /// Adds what was read. Take every line with [`next_line`](Self::next_line) before the next
-    /// push: memory is bounded by [`MAX_LINE_BYTES`] plus one push.
+    /// push: memory is bounded by the longest line plus one push.
     pub fn push(&mut self, bytes: &[u8]) {
         self.compact();
         let rest = self.count_discarded(bytes);
@@ -73,7 +92,7 @@ impl Lines {
                 bytes: gone + kept as u64,
             });
         }
-        if kept > MAX_LINE_BYTES {
+        if kept > self.max {
             return Some(Framed::Oversized { bytes: kept as u64 });
         }
         Some(Framed::Line(&self.buffer[start..at]))
@@ -99,7 +118,7 @@ impl Lines {
 
     fn discard_if_long(&mut self) {
         let unfinished = self.buffer.len() - self.start;
-        if unfinished > MAX_LINE_BYTES || (self.discarding.is_some() && unfinished > 0) {
+        if unfinished > self.max || (self.discarding.is_some() && unfinished > 0) {
             *self.discarding.get_or_insert(0) += unfinished as u64;
             self.start = self.buffer.len();
         }
@@ -184,6 +203,15 @@ mod tests {
             })
         );
         assert_eq!(lines.next_line(), Some(Framed::Line(b"after")));
+    }
+
+    #[test]
+    fn the_bound_can_be_another() {
+        let mut lines = Lines::with_max(3);
+        lines.push(b"abc\nabcd\nx\n");
+        assert_eq!(lines.next_line(), Some(Framed::Line(b"abc")));
+        assert_eq!(lines.next_line(), Some(Framed::Oversized { bytes: 4 }));
+        assert_eq!(lines.next_line(), Some(Framed::Line(b"x")));
     }
 
     proptest! {

@@ -1,0 +1,160 @@
+//! The gateway's link to its supervisor: the gateway is a cluster worker like any other, and gets
+//! its listening sockets, its configuration and the state of its upstream workers over the channel
+//! that every worker has.
+//!
+//! ```text
+//! channel ── Driver (a task) ──Event──> the serving core
+//!                 ^──────── Handle ────────┘
+//! ```
+//! [`Driver`] never waits for the core to take an event: the bounded channel is followed by a
+//! bounded backlog, in which states of the same app replace each other. So the core may wait for
+//! [`Handle::open`] while it handles an event. A supervisor that dies is nothing to the gateway:
+//! root holds the other end of the channel until the next one comes.
+
+mod driver;
+mod protocol;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use gateway_spec::link::{Answer, AppEndpoints, Ask, ConfigOutcome, FromGateway};
+use gateway_spec::{GatewaySpec, Listen};
+use tokio::sync::{mpsc, oneshot};
+
+pub use driver::Driver;
+
+/// Events between the driver and the core.
+const EVENTS_MAX: usize = 64;
+/// Words of the core that the driver has not sent.
+const WORDS_MAX: usize = 256;
+/// The environment variable with the channel's number, as Node's.
+const CHANNEL_ENV: &str = "NODE_CHANNEL_FD";
+
+/// What the supervisor wants, in its order.
+#[derive(Debug)]
+pub enum Event {
+    /// Be this. Answer with [`Handle::config_result`]. The first one comes before anything else.
+    Config {
+        id: u64,
+        spec: Box<GatewaySpec>,
+        /// Directory for what the gateway keeps; to be asked for by [`Handle::open`].
+        state: PathBuf,
+    },
+    /// A listening socket: non-blocking, already listening. Others share its queue: the supervisor
+    /// accepts from it while this gateway stalls or drains.
+    Listener {
+        index: usize,
+        socket: OwnedFd,
+        listen: Listen,
+    },
+    /// An address of the first configuration cannot be listened on: there is nothing to serve.
+    ListenFailed { listen: Listen, error: io::Error },
+    /// A connection that the supervisor accepted for the listener `listener`: non-blocking,
+    /// nothing was read from it.
+    Connection { listener: usize, socket: OwnedFd },
+    /// These apps are now so. Nothing is said of others.
+    Apps(Vec<AppEndpoints>),
+    /// Answer with [`Handle::answer`].
+    Ask { id: u64, ask: Ask },
+    /// Accept nothing more; answer what is open and say `Connection: close`; then
+    /// [`Handle::drained`]. `quick`: no successor waits, so close idle connections at once.
+    Drain { quick: bool },
+    /// End as soon as what is open allows; the supervisor ends the process after its time.
+    Disconnect,
+    /// The channel has ended for good: no supervisor will come. End.
+    Closed,
+}
+
+/// What the core tells the supervisor.
+#[derive(Debug)]
+enum Word {
+    Ready,
+    Drained,
+    Say(FromGateway),
+    Open {
+        path: PathBuf,
+        reply: oneshot::Sender<io::Result<OwnedFd>>,
+    },
+}
+
+/// How the core speaks with the supervisor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    words: mpsc::Sender<Word>,
+}
+
+/// The channel's number, if this process was started as a worker.
+pub fn channel_number() -> Option<i32> {
+    std::env::var(CHANNEL_ENV).ok()?.parse().ok()
+}
+
+/// Over the worker's end of a channel. The driver must be polled ([`Driver::run`], as a task of a
+/// runtime with I/O) for anything to happen.
+///
+/// # Errors
+/// The descriptor is no socket that can be made non-blocking.
+pub fn connect(channel: OwnedFd) -> io::Result<(Driver, Handle, mpsc::Receiver<Event>)> {
+    let (events, received) = mpsc::channel(EVENTS_MAX);
+    let (words, said) = mpsc::channel(WORDS_MAX);
+    let driver = Driver::new(channel, events, said)?;
+    Ok((driver, Handle { words }, received))
+}
+
+impl Handle {
+    /// The core serves its first configuration: connections may come.
+    pub async fn ready(&self) {
+        self.word(Word::Ready).await;
+    }
+
+    pub async fn config_result(&self, id: u64, outcome: ConfigOutcome) {
+        self.word(Word::Say(FromGateway::Config { id, outcome }))
+            .await;
+    }
+
+    pub async fn answer(&self, id: u64, result: Result<Answer, String>) {
+        self.word(Word::Say(FromGateway::Answer { id, result }))
+            .await;
+    }
+
+    /// Something worth telling a person: a kind (`certificate`, `upstream-down`) and one line.
+    /// Dropped if 256 words wait.
+    pub fn event(&self, kind: &str, text: impl Into<String>) {
+        let event = FromGateway::Event {
+            kind: kind.to_owned(),
+            text: text.into(),
+        };
+        if self.words.try_send(Word::Say(event)).is_err() {
+            tracing::warn!(kind, "an event was not told");
+        }
+    }
+
+    /// All that was open is answered.
+    pub async fn drained(&self) {
+        self.word(Word::Drained).await;
+    }
+
+    /// The descriptor of a path that the configuration names, opened by the supervisor with its
+    /// rights: a file for reading (or adding to, the access log), a directory as itself.
+    ///
+    /// # Errors
+    /// The supervisor's: not named, not there, not allowed; or there is none any more.
+    pub async fn open(&self, path: &Path) -> io::Result<OwnedFd> {
+        let (reply, opened) = oneshot::channel();
+        let path = path.to_owned();
+        self.word(Word::Open { path, reply }).await;
+        opened.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn word(&self, word: Word) {
+        // A driver that has ended has told `Closed`.
+        let _ = self.words.send(word).await;
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "there is no supervisor to ask")
+}
+
+#[cfg(test)]
+mod tests;

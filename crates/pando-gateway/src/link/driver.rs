@@ -1,0 +1,274 @@
+//! Joins the [`Protocol`] to its channel and to the core's queues.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use gateway_spec::link::{AppEndpoints, FromGateway, MAX_LINE_BYTES};
+use node_cluster::{Channel, Flush, Incoming, ReadState};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+use tokio::sync::{mpsc, oneshot};
+
+use super::protocol::{Act, Protocol, say};
+use super::{Event, Word, gone};
+
+/// Events that wait for the core. The supervisor has at most 12 connections on their way, so more
+/// than this is a core that has stopped: nothing more is read then.
+const BACKLOG_MAX: usize = 1024;
+/// Files asked for and not yet answered.
+const OPENS_MAX: usize = 1024;
+/// Lines that wait for the supervisor; beyond it the core's words wait too.
+const UNSENT_MAX: usize = 256;
+/// Until a channel that no event wakes (too many descriptors in flight) is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// The task that owns the channel.
+pub struct Driver {
+    channel: Option<Channel>,
+    state: State,
+    events: mpsc::Sender<Event>,
+    words: mpsc::Receiver<Word>,
+}
+
+/// An event for the core, and the connection to ack once the core has it.
+type Waiting = (Event, Option<u64>);
+
+#[derive(Default)]
+struct State {
+    protocol: Protocol,
+    backlog: VecDeque<Waiting>,
+    opens: BTreeMap<u64, oneshot::Sender<io::Result<OwnedFd>>>,
+    next_open: u64,
+    /// Lines to send, before they are in the channel's queue.
+    out: VecDeque<Vec<u8>>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        fd: OwnedFd,
+        events: mpsc::Sender<Event>,
+        words: mpsc::Receiver<Word>,
+    ) -> io::Result<Self> {
+        let channel = Channel::new(fd)?.with_max_line(MAX_LINE_BYTES);
+        Ok(Self {
+            channel: Some(channel),
+            state: State::default(),
+            events,
+            words,
+        })
+    }
+
+    /// Runs until the channel ends or the core drops its queue of events.
+    pub async fn run(mut self) {
+        if let Some(channel) = self.channel.take()
+            && let Err(error) = self.serve(channel).await
+        {
+            tracing::error!(%error, "the link to the supervisor");
+        }
+        self.words.close();
+        for (_, reply) in std::mem::take(&mut self.state.opens) {
+            // One that does not wait any more needs no answer.
+            let _ = reply.send(Err(gone()));
+        }
+        while let Some((event, _)) = self.state.backlog.pop_front() {
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+        // A core that is gone knows.
+        let _ = self.events.send(Event::Closed).await;
+    }
+
+    async fn serve(&mut self, channel: Channel) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let mut io = AsyncFd::with_interest(channel, interest)?;
+        let first = self.state.protocol.begin();
+        self.state.carry_out(first, None);
+        loop {
+            let blocked = self.state.flush(io.get_mut());
+            let waits = io.get_ref().wants_write();
+            let reads = self.state.backlog.len() < BACKLOG_MAX;
+            let hears = self.state.out.len() + io.get_ref().queued() < UNSENT_MAX;
+            let interest = match (reads, waits) {
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (true, false) => Interest::READABLE,
+                (false, _) => Interest::WRITABLE,
+            };
+            tokio::select! {
+                guard = io.ready_mut(interest), if reads || waits => {
+                    let mut guard = guard?;
+                    if guard.ready().is_writable() && waits
+                        && guard.get_inner_mut().flush().is_ok_and(|f| f == Flush::Blocked)
+                    {
+                        guard.clear_ready_matching(Ready::WRITABLE);
+                    }
+                    if guard.ready().is_readable() && reads {
+                        let open = self.state.read(guard.get_inner_mut())?;
+                        if !guard.get_inner().has_more() {
+                            guard.clear_ready_matching(Ready::READABLE);
+                        }
+                        if open == ReadState::Closed {
+                            return Ok(());
+                        }
+                    }
+                }
+                word = self.words.recv(), if hears => match word {
+                    Some(word) => self.state.word(word),
+                    // The core has no handle any more: it only listens.
+                    None => return Ok(()),
+                },
+                room = self.events.reserve(), if !self.state.backlog.is_empty() => {
+                    let Ok(room) = room else { return Ok(()) };
+                    if let Some((event, ack)) = self.state.backlog.pop_front() {
+                        room.send(event);
+                        if let Some(seq) = ack {
+                            let ack = self.state.protocol.ack(seq, true);
+                            self.state.carry_out(vec![ack], None);
+                        }
+                    }
+                }
+                () = tokio::time::sleep(RETRY), if blocked && !waits => {}
+            }
+        }
+    }
+}
+
+impl State {
+    /// Sends what can be sent; says whether something still waits.
+    fn flush(&mut self, channel: &mut Channel) -> bool {
+        while let Some(line) = self.out.pop_front() {
+            if channel.queue(line, None).is_err() {
+                // The supervisor is not there. Its successor asks again for what it needs.
+                tracing::warn!("a line to the supervisor was dropped");
+            }
+        }
+        if channel.queued() == 0 {
+            return false;
+        }
+        match channel.flush() {
+            Ok(Flush::Done) => false,
+            Ok(Flush::Blocked) => true,
+            // Reading tells that the channel has ended.
+            Err(error) => {
+                tracing::debug!(%error, "link write");
+                false
+            }
+        }
+    }
+
+    fn read(&mut self, channel: &mut Channel) -> io::Result<ReadState> {
+        let mut lines = Vec::new();
+        let state = channel.read(&mut |incoming| match incoming {
+            Incoming::Line(line, fd) => lines.push((line.to_vec(), fd)),
+            Incoming::Oversized { bytes } => {
+                tracing::error!(bytes, "the supervisor wrote a line that is too long");
+            }
+        })?;
+        for (line, fd) in lines {
+            let garbage = self.protocol.garbage;
+            let acts = self.protocol.receive(&line, fd.is_some());
+            if self.protocol.garbage > garbage {
+                tracing::warn!("the supervisor wrote a line that cannot be read");
+            }
+            self.carry_out(acts, fd);
+        }
+        Ok(state)
+    }
+
+    fn carry_out(&mut self, acts: Vec<Act>, mut fd: Option<OwnedFd>) {
+        for act in acts {
+            match act {
+                Act::Say(line) => self.out.push_back(line),
+                Act::Config { id, spec, state } => self.tell(Event::Config { id, spec, state }),
+                Act::Listener { index } => {
+                    let listen = self.protocol.listen(index).cloned();
+                    if let (Some(socket), Some(listen)) = (fd.take(), listen) {
+                        self.tell(Event::Listener {
+                            index,
+                            socket,
+                            listen,
+                        });
+                    }
+                }
+                Act::ListenFailed { index, errno } => {
+                    if let Some(listen) = self.protocol.listen(index).cloned() {
+                        let error = io::Error::from_raw_os_error(errno);
+                        self.tell(Event::ListenFailed { listen, error });
+                    }
+                }
+                Act::Connection { listener, seq } => {
+                    if let Some(socket) = fd.take() {
+                        let event = Event::Connection { listener, socket };
+                        self.backlog.push_back((event, Some(seq)));
+                    }
+                }
+                Act::Apps(apps) => self.apps(apps),
+                Act::Opened { id, error } => self.opened(id, error, fd.take()),
+                Act::Ask { id, ask } => self.tell(Event::Ask { id, ask }),
+                Act::Drain { quick } => self.tell(Event::Drain { quick }),
+                Act::Disconnect => self.tell(Event::Disconnect),
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.backlog.push_back((event, None));
+    }
+
+    /// What waits already is brought up to date: the core needs no history.
+    fn apps(&mut self, new: Vec<AppEndpoints>) {
+        let waiting = self.backlog.iter_mut().find_map(|(event, _)| match event {
+            Event::Apps(apps) => Some(apps),
+            _ => None,
+        });
+        let Some(apps) = waiting else {
+            return self.tell(Event::Apps(new));
+        };
+        for app in new {
+            match apps.iter_mut().find(|old| old.app == app.app) {
+                Some(old) => *old = app,
+                None => apps.push(app),
+            }
+        }
+    }
+
+    fn opened(&mut self, id: u64, error: Option<String>, fd: Option<OwnedFd>) {
+        let Some(reply) = self.opens.remove(&id) else {
+            return;
+        };
+        let result = match (error, fd) {
+            (Some(why), _) => Err(io::Error::other(why)),
+            (None, Some(fd)) => Ok(fd),
+            (None, None) => Err(io::Error::other("the descriptor did not arrive")),
+        };
+        // One that does not wait any more lets the descriptor be closed.
+        let _ = reply.send(result);
+    }
+
+    fn word(&mut self, word: Word) {
+        match word {
+            Word::Ready => {
+                let acts = self.protocol.ready();
+                self.carry_out(acts, None);
+            }
+            Word::Drained => self.carry_out(vec![self.protocol.drained()], None),
+            Word::Say(say_this) => self.say(&say_this),
+            Word::Open { path, reply } => {
+                if self.opens.len() >= OPENS_MAX {
+                    let _ = reply.send(Err(io::Error::other("too many files are asked for")));
+                    return;
+                }
+                let id = self.next_open;
+                self.next_open += 1;
+                self.opens.insert(id, reply);
+                self.say(&FromGateway::Open { id, path });
+            }
+        }
+    }
+
+    fn say(&mut self, word: &FromGateway) {
+        self.carry_out(say(word).into_iter().collect(), None);
+    }
+}
