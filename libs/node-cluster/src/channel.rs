@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::cmsg_space;
@@ -266,13 +266,6 @@ impl Channel {
         if self.received.is_none() {
             self.received = fd;
         }
-    }
-}
-
-/// For tokio's `AsyncFd`.
-impl AsRawFd for Channel {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use gateway_spec::link::{AppEndpoints, FromGateway, MAX_LINE_BYTES};
 use node_cluster::{Channel, Flush, Incoming, ReadState};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::protocol::{Act, Protocol, say};
@@ -81,42 +81,37 @@ impl Driver {
         let _ = self.events.send(Event::Closed).await;
     }
 
-    async fn serve(&mut self, channel: Channel) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let mut io = AsyncFd::with_interest(channel, interest)?;
+    async fn serve(&mut self, mut channel: Channel) -> io::Result<()> {
+        // A second descriptor of the same socket tells when the first can be read and written.
+        let readiness = std::os::unix::net::UnixStream::from(channel.as_fd().try_clone_to_owned()?);
+        let readiness = UnixStream::from_std(readiness)?;
         let first = self.state.protocol.begin();
         self.state.carry_out(first, None);
         loop {
-            let blocked = self.state.flush(io.get_mut());
-            let waits = io.get_ref().wants_write();
+            let blocked = self.state.flush(&mut channel);
+            let waits = channel.wants_write();
             let reads = self.state.backlog.len() < BACKLOG_MAX;
-            let hears = self.state.out.len() + io.get_ref().queued() < UNSENT_MAX;
+            let hears = self.state.out.len() + channel.queued() < UNSENT_MAX;
             let interest = match (reads, waits) {
                 (true, true) => Interest::READABLE | Interest::WRITABLE,
                 (true, false) => Interest::READABLE,
                 (false, _) => Interest::WRITABLE,
             };
             tokio::select! {
-                guard = io.ready_mut(interest), if reads || waits => {
-                    let mut guard = guard?;
-                    if guard.ready().is_writable() && waits
-                        && guard.get_inner_mut().flush().is_ok_and(|f| f == Flush::Blocked)
-                    {
-                        guard.clear_ready_matching(Ready::WRITABLE);
+                ready = readiness.ready(interest), if reads || waits => {
+                    let ready = ready?;
+                    if ready.is_writable() && waits {
+                        self.state.write(&readiness, &mut channel);
                     }
-                    if guard.ready().is_readable() && reads {
-                        let open = self.state.read(guard.get_inner_mut())?;
-                        if !guard.get_inner().has_more() {
-                            guard.clear_ready_matching(Ready::READABLE);
-                        }
-                        if open == ReadState::Closed {
-                            return Ok(());
-                        }
+                    if ready.is_readable() && reads
+                        && self.state.read(&readiness, &mut channel)? == ReadState::Closed
+                    {
+                        return Ok(());
                     }
                 }
                 word = self.words.recv(), if hears => match word {
                     Some(word) => self.state.word(word),
-                    // The core has no handle any more: it only listens.
+                    // The core has dropped its last handle.
                     None => return Ok(()),
                 },
                 room = self.events.reserve(), if !self.state.backlog.is_empty() => {
@@ -158,14 +153,34 @@ impl State {
         }
     }
 
-    fn read(&mut self, channel: &mut Channel) -> io::Result<ReadState> {
+    /// `try_io` forgets a readiness that has proved to be none.
+    fn write(&self, readiness: &UnixStream, channel: &mut Channel) {
+        let written = readiness.try_io(Interest::WRITABLE, || match channel.flush()? {
+            Flush::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+            Flush::Done => Ok(()),
+        });
+        if let Err(error) = written.or_else(passed) {
+            tracing::debug!(%error, "link write");
+        }
+    }
+
+    fn read(&mut self, readiness: &UnixStream, channel: &mut Channel) -> io::Result<ReadState> {
         let mut lines = Vec::new();
-        let state = channel.read(&mut |incoming| match incoming {
-            Incoming::Line(line, fd) => lines.push((line.to_vec(), fd)),
-            Incoming::Oversized { bytes } => {
-                tracing::error!(bytes, "the supervisor wrote a line that is too long");
+        let mut state = ReadState::Open;
+        let read = readiness.try_io(Interest::READABLE, || {
+            state = channel.read(&mut |incoming| match incoming {
+                Incoming::Line(line, fd) => lines.push((line.to_vec(), fd)),
+                Incoming::Oversized { bytes } => {
+                    tracing::error!(bytes, "the supervisor wrote a line that is too long");
+                }
+            })?;
+            if channel.has_more() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
             }
-        })?;
+        });
+        read.or_else(passed)?;
         for (line, fd) in lines {
             let garbage = self.protocol.garbage;
             let acts = self.protocol.receive(&line, fd.is_some());
@@ -219,11 +234,11 @@ impl State {
 
     /// What waits already is brought up to date: the core needs no history.
     fn apps(&mut self, new: Vec<AppEndpoints>) {
-        let waiting = self.backlog.iter_mut().find_map(|(event, _)| match event {
-            Event::Apps(apps) => Some(apps),
-            _ => None,
-        });
-        let Some(apps) = waiting else {
+        let waiting = self
+            .backlog
+            .iter_mut()
+            .find(|(event, _)| matches!(event, Event::Apps(_)));
+        let Some((Event::Apps(apps), _)) = waiting else {
             return self.tell(Event::Apps(new));
         };
         for app in new {
@@ -270,5 +285,14 @@ impl State {
 
     fn say(&mut self, word: &FromGateway) {
         self.carry_out(say(word).into_iter().collect(), None);
+    }
+}
+
+/// That there was nothing more to read or no more room is no error.
+fn passed(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        Ok(())
+    } else {
+        Err(error)
     }
 }

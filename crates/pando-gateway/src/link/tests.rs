@@ -1,5 +1,10 @@
 //! The link over a real socket pair, with `node_cluster::Primary` at the other end.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it looks for"
+)]
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;

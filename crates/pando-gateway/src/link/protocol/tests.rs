@@ -1,3 +1,8 @@
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it looks for"
+)]
+
 use gateway_spec::link::encode;
 use proptest::prelude::*;
 
