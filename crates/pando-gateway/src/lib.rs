@@ -7,4 +7,6 @@ pub mod access_log;
 pub mod body;
 pub mod client;
 pub mod link;
+pub mod problem;
 pub mod proxy_protocol;
+pub mod tls;

@@ -1,0 +1,54 @@
+//! Where certificate files come from. A gateway without rights to read them is given another source.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A PEM file is refused beyond this; a chain of 16 certificates has about 32 KiB.
+pub const MAX_PEM_BYTES: u64 = 1024 * 1024;
+
+/// Two equal stamps mean that a file was not replaced or written in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub bytes: u64,
+    pub inode: u64,
+    /// Of the content's last change: seconds since 1970 and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+/// Called on threads that may block.
+pub trait FileSource: Send + Sync {
+    /// The whole file, at most [`MAX_PEM_BYTES`].
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Of the file behind any symbolic links, so that a link which is switched counts as a change.
+    fn stamp(&self, path: &Path) -> io::Result<Stamp>;
+}
+
+/// The file system, with the rights of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirectFiles;
+
+impl FileSource for DirectFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > MAX_PEM_BYTES {
+            true => Err(io::Error::other("it has more than 1 MiB")),
+            false => Ok(bytes),
+        }
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Stamp {
+            bytes: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
