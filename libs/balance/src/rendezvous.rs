@@ -2,62 +2,73 @@
 //! client; the highest available score wins. Thaler and Ravishankar, "Using name-based mappings
 //! to increase hit rates", IEEE/ACM Transactions on Networking 6(1), 1998.
 //!
-//! An endpoint's score depends on nothing but its own id, so no endpoint's coming or going
-//! changes the order of the others: this is what keeps clients where they are.
-//!
-//! The hash is part of the behaviour: two supervisors, or one before and after an upgrade, must
-//! place a client alike. So it is written down here, has no random key, and a test pins it.
+//! An endpoint's score depends on nothing but its own id and weight, so no endpoint's coming or
+//! going changes the order of the others: this is what keeps clients where they are.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use crate::Endpoint;
+use crate::hash::{address_key, mix};
+use crate::{Endpoint, Member};
 
 /// The available endpoint with the highest score for this client; the lower id on a tie.
 pub(crate) fn pick(endpoints: &[Endpoint], client: IpAddr) -> Option<u32> {
-    let client = client_hash(client);
+    let client = address_key(client);
     endpoints
         .iter()
         .filter(|endpoint| endpoint.available)
         .map(|endpoint| endpoint.id)
-        .max_by_key(|&id| (score(client, id), std::cmp::Reverse(id)))
+        .max_by_key(|&id| (score(client, u64::from(id)), Reverse(id)))
 }
 
-fn client_hash(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
-        IpAddr::V6(v6) => {
-            let bits = v6.to_bits();
-            // Truncation is meant: the two halves, one after the other.
-            mix(mix((bits >> 64) as u64) ^ bits as u64)
+/// The position of the available member with the highest score for this key. Members of one
+/// weight are placed as [`pick`] places endpoints of the same ids.
+pub(crate) fn place<M: Member>(members: &[M], key: u64) -> Option<usize> {
+    let mut best: Option<(f64, u64, u64, usize)> = None;
+    let mut weight = None;
+    let equal = members
+        .iter()
+        .all(|member| *weight.get_or_insert(member.weight()) == member.weight());
+    for (index, member) in members.iter().enumerate() {
+        if member.weight() == 0 || !member.available() {
+            continue;
+        }
+        let (id, score) = (member.id(), score(key, member.id()));
+        let weighed = if equal {
+            0.0
+        } else {
+            weighed(score, member.weight())
+        };
+        let better = best.is_none_or(|(best_weighed, best_score, best_id, _)| {
+            weighed
+                .total_cmp(&best_weighed)
+                .then(score.cmp(&best_score))
+                .then(best_id.cmp(&id))
+                .is_gt()
+        });
+        if better {
+            best = Some((weighed, score, id, index));
         }
     }
+    best.map(|(.., index)| index)
 }
 
-fn score(client: u64, id: u32) -> u64 {
-    mix(client ^ mix(u64::from(id)))
+fn score(client: u64, id: u64) -> u64 {
+    mix(client ^ mix(id))
 }
 
-/// SplitMix64's step: adds the golden gamma, then mixes (Steele, Lea and Flood, "Fast splittable
-/// pseudorandom number generators", OOPSLA 2014). A bijection whose every output bit depends on
-/// every input bit.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
+/// Wins with a probability in proportion to `weight`: Schindelhauer and Schomaker, "Weighted
+/// distributed hash tables", SPAA 2005 (the logarithmic method).
+fn weighed(score: u64, weight: u32) -> f64 {
+    // Strictly between 0 and 1, so that the logarithm is finite and below zero.
+    let even = ((score >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(weight) / even.ln()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The first outputs of SplitMix64 seeded with 0 and with 1234567, as published with the
-    /// generator's reference implementation.
-    #[test]
-    fn mix_is_splitmix64() {
-        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(mix(1_234_567), 6_457_827_717_110_365_317);
-    }
+    use crate::Candidate;
 
     /// A change here moves every client of every running system: never change these.
     #[test]
@@ -69,6 +80,7 @@ mod tests {
                 load: 0,
             })
             .collect();
+        let members: Vec<Candidate> = (0..8).map(Candidate::new).collect();
         let clients = [
             "10.0.0.1",
             "10.0.0.2",
@@ -76,10 +88,11 @@ mod tests {
             "::1",
             "2001:db8::42",
         ];
-        let placed: Vec<u32> = clients
-            .iter()
-            .map(|client| pick(&endpoints, client.parse().unwrap()).unwrap())
-            .collect();
-        assert_eq!(placed, [1, 5, 4, 0, 0]);
+        let placed = [1, 5, 4, 0, 0];
+        for (client, expect) in clients.into_iter().zip(placed) {
+            let client = client.parse().unwrap();
+            assert_eq!(pick(&endpoints, client), Some(expect));
+            assert_eq!(place(&members, address_key(client)), Some(expect as usize));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 
-use balance::{Endpoint, Picker, Policy};
+use balance::{Balancer, Candidate, Endpoint, Picker, Policy};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -84,4 +84,32 @@ fn a_list_that_changes_back_and_forth_does_not_allocate() {
         picker.pick(&endpoints[..60 + n % 41], None, 0);
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn picks_of_a_balancer_do_not_allocate() {
+    let policies = [
+        Policy::PeakEwma,
+        Policy::RoundRobin,
+        Policy::LeastConnections,
+        Policy::Random,
+        Policy::TwoChoices,
+        Policy::IpHash,
+        Policy::RingHash,
+    ];
+    for policy in policies {
+        let mut balancer = Balancer::new(policy);
+        let mut members: Vec<Candidate> = (0..100).map(Candidate::new).collect();
+        balancer.pick(&members, Some(0), 0, 0);
+        let before = ALLOCATIONS.get();
+        for n in 0..1000_u32 {
+            let member = &mut members[n as usize % 100];
+            member.available = n % 3 != 0;
+            member.in_flight = n % 7;
+            member.warmth = 1 + n % 1000;
+            let picked = balancer.pick(&members, Some(u64::from(n)), u64::from(n) << 40, 0);
+            assert!(picked.is_some());
+        }
+        assert_eq!(ALLOCATIONS.get(), before, "{policy:?}");
+    }
 }

@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use balance::{Endpoint, Picker, Policy};
 use proptest::prelude::*;
 
-const POLICIES: [Policy; 4] = [
+const POLICIES: [Policy; 7] = [
+    Policy::PeakEwma,
+    Policy::TwoChoices,
+    Policy::RingHash,
     Policy::RoundRobin,
     Policy::LeastConnections,
     Policy::IpHash,
