@@ -21,7 +21,7 @@ pub const MAX_APPS: usize = 256;
 /// Parts of pando.toml that this version does not have yet.
 const LATER: [&str; 3] = ["gateway", "site", "postgres"];
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct File {
     pub path: PathBuf,
     /// In file order.

@@ -37,7 +37,7 @@ impl fmt::Display for Change {
 }
 
 /// What has to be done to one app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Start(AppSpec),
     Delete {

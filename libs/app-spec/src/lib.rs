@@ -8,14 +8,18 @@ pub mod signal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use gateway_spec::GatewaySpec;
 use serde::{Deserialize, Serialize};
 
 /// The most workers that one app may have. Above it `-i` is a typing error, not a wish: each
 /// worker is a process of 50 MB.
 pub const MAX_INSTANCES: u32 = 512;
 
+/// The name of the app that is the gateway; no other app may have it.
+pub const GATEWAY: &str = "gateway";
+
 /// One app, complete and validated: all that is needed to start it again after a reboot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppSpec {
     pub name: String,
@@ -68,6 +72,9 @@ pub struct AppSpec {
     /// compared by `plan`: it says who may change or remove the app, not how it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<PathBuf>,
+    /// What the gateway is, for the app [`GATEWAY`]: Pando itself, run as a cluster worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Box<GatewaySpec>>,
 }
 
 /// How the app's process is made.
@@ -295,7 +302,33 @@ impl AppSpec {
             watch: None,
             agent: true,
             origin: None,
+            gateway: None,
         }
+    }
+
+    /// The app that is this gateway. Its command is a placeholder: the supervisor runs the program
+    /// that root runs, whatever that is by then.
+    pub fn of_gateway(gateway: GatewaySpec) -> Self {
+        let command = Command::Exec {
+            program: "pando".into(),
+            args: vec!["gateway".into(), "--worker".into()],
+        };
+        Self {
+            mode: ExecMode::Cluster,
+            agent: false,
+            timeouts: Timeouts {
+                drain_ms: gateway.timeouts.drain_ms,
+                ..Timeouts::default()
+            },
+            gateway: Some(Box::new(gateway)),
+            // Readable by every user.
+            ..Self::new(GATEWAY, command, "/".into())
+        }
+    }
+
+    /// Every app that this one sends requests to.
+    pub fn routes_to(&self) -> Vec<&str> {
+        self.gateway.as_ref().map_or_else(Vec::new, |g| g.apps())
     }
 
     /// Whether the workers speak Node's cluster protocol.
@@ -371,6 +404,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<AppSpec>(&text).unwrap(), spec);
         let short = r#"{"name":"api","command":{"shell":{"line":"x"}},"cwd":"/srv"}"#;
         assert_eq!(serde_json::from_str::<AppSpec>(short).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_gateway_is_a_cluster_app_of_one_worker() {
+        let spec = AppSpec::of_gateway(GatewaySpec::default());
+        assert!(spec.is_cluster() && !spec.agent && spec.routes_to().is_empty());
+        assert_eq!(spec.instances.resolve(8), 1);
+        assert_eq!(spec.timeouts.drain_ms, 30_000);
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<AppSpec>(&text).unwrap(), spec);
     }
 
     #[test]
