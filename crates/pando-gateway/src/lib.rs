@@ -6,6 +6,8 @@
 pub mod access_log;
 pub mod body;
 pub mod client;
+pub mod compress;
+pub mod files;
 pub mod link;
 pub mod problem;
 pub mod proxy_protocol;

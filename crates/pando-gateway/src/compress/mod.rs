@@ -1,0 +1,5 @@
+//! Compression of answers.
+
+mod accept;
+
+pub use accept::{Accepted, Encoding};
