@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
+use gateway_spec::GatewaySpec;
 use toml::de::DeTable;
 
 use crate::app::{self, Context};
 use crate::checks;
 use crate::fs::{FileSystem, RealFs};
+use crate::gateway;
 use crate::problem::{Place, Problem, Refusal, Report, did_you_mean};
 use crate::source::Source;
-use crate::table::Table;
+use crate::table::{Table, Value};
 
 pub const FILE_NAME: &str = "pando.toml";
 /// A larger pando.toml is not one.
@@ -19,17 +21,18 @@ pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub const MAX_APPS: usize = 256;
 
 /// Parts of pando.toml that this version does not have yet.
-const LATER: [&str; 3] = ["gateway", "site", "postgres"];
+const LATER: [&str; 1] = ["postgres"];
+/// Parts of pando.toml.
+const PARTS: [&str; 3] = ["app", "gateway", "site"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct File {
     pub path: PathBuf,
     /// In file order.
     pub apps: Vec<AppSpec>,
+    /// `None` if the file has neither `[gateway]` nor `[site]`.
+    pub gateway: Option<GatewaySpec>,
 }
-
-/// The file and its warnings, or every problem.
-type Loaded = Result<(File, Vec<Problem>), Vec<Problem>>;
 
 /// Reads and checks a pando.toml. `base_env` is the caller's environment; what of it is Pando's
 /// or the shell's own is left out of the specs.
@@ -86,21 +89,21 @@ pub fn parse(
         base_env,
         fs,
     };
-    let apps = read_apps(root.get_ref(), path, &context, &mut report);
-    finish(path, apps, report)
-}
-
-fn finish(path: &Path, apps: Vec<AppSpec>, report: Report<'_>) -> Loaded {
+    let root = Table::new(root.get_ref(), "the file", Place::Span(0..0));
+    top_level(&root, &mut report);
+    let apps = read_apps(&root, path, &context, &mut report);
+    let names = app_names(&root);
+    let names: Vec<&str> = names.iter().map(|value| value.key).collect();
+    let gateway = gateway::read(&root, &names, &context, &mut report);
     if report.has_errors() {
         return Err(report.into_problems());
     }
-    Ok((
-        File {
-            path: path.to_path_buf(),
-            apps,
-        },
-        report.into_problems(),
-    ))
+    let file = File {
+        path: path.to_path_buf(),
+        apps,
+        gateway,
+    };
+    Ok((file, report.into_problems()))
 }
 
 fn syntax(errors: &[toml::de::Error], source: &Source<'_>, report: &mut Report) {
@@ -134,15 +137,16 @@ fn syntax(errors: &[toml::de::Error], source: &Source<'_>, report: &mut Report) 
 }
 
 fn read_apps(
-    root: &DeTable<'_>,
+    root: &Table<'_>,
     path: &Path,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Vec<AppSpec> {
-    let root = Table::new(root, "the file", Place::Span(0..0));
-    top_level(&root, report);
     let Some(value) = root.get("app") else {
-        no_apps(&Place::Span(0..0), report);
+        // A gateway alone is a whole file too.
+        if root.get("gateway").is_none() && root.get("site").is_none() {
+            no_apps(&Place::Span(0..0), report);
+        }
         return Vec::new();
     };
     let Some(table) = value.table("app", "{ }", report) else {
@@ -176,8 +180,16 @@ fn read_apps(
     specs.collect()
 }
 
+/// Every app that the file names, the broken ones too.
+fn app_names<'t>(root: &Table<'t>) -> Vec<Value<'t>> {
+    let apps = root.get("app").filter(Value::is_table);
+    let table = apps.and_then(|value| value.table("app", "{ }", &mut Report::new(None)));
+    let values = table.map(|table| table.values()).unwrap_or_default();
+    values.into_iter().filter(Value::is_table).collect()
+}
+
 /// One `[app.NAME]`; `[app]` itself with keys of an app in it is a usual mistake.
-fn app_table<'t>(value: &crate::table::Value<'t>, report: &mut Report) -> Option<Table<'t>> {
+fn app_table<'t>(value: &Value<'t>, report: &mut Report) -> Option<Table<'t>> {
     if !value.is_table() {
         let what = format!("[app] has a key `{}` that is not an app", value.key);
         let why = "each app is a table with its name in the header";
@@ -189,13 +201,13 @@ fn app_table<'t>(value: &crate::table::Value<'t>, report: &mut Report) -> Option
 }
 
 fn top_level(root: &Table<'_>, report: &mut Report) {
-    let known: BTreeSet<&str> = LATER.iter().copied().chain(["app"]).collect();
+    let known: BTreeSet<&str> = LATER.iter().copied().chain(PARTS).collect();
     for value in root.values() {
         let key = value.key;
         let refusal = if LATER.contains(&key) {
             let what = format!("[{key}] is not supported by this version");
             Refusal::new(what, "it belongs to a later one", "remove it")
-        } else if key == "app" {
+        } else if PARTS.contains(&key) {
             continue;
         } else {
             let fix = match did_you_mean(key, known.iter().copied()) {

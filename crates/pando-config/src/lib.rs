@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Absent on purpose: ecosystem files (they are programs and need the user's own node to
-//! evaluate them), and the `[gateway]`, `[site]` and `[postgres]` parts of `pando.toml`.
+//! evaluate them), and the `[postgres]` part of `pando.toml`.
 
 mod app;
 mod checks;
@@ -23,6 +23,7 @@ mod environment;
 mod file;
 mod flags;
 mod fs;
+mod gateway;
 mod init;
 mod name;
 mod package;

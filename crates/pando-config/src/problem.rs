@@ -164,6 +164,8 @@ pub(crate) struct Report<'a> {
     errors: usize,
     /// Lines that are not TOML: what was read of them is a guess and not worth a problem.
     broken: Vec<usize>,
+    /// Lines that hold a secret: they are not shown.
+    secret: Vec<usize>,
 }
 
 impl<'a> Report<'a> {
@@ -173,6 +175,7 @@ impl<'a> Report<'a> {
             problems: Vec::new(),
             errors: 0,
             broken: Vec::new(),
+            secret: Vec::new(),
         }
     }
 
@@ -196,6 +199,15 @@ impl<'a> Report<'a> {
         if self.broken.is_empty() {
             self.error(place, refusal);
         }
+    }
+
+    /// The lines of this place hold a secret: no problem on them shows its line.
+    pub fn conceal(&mut self, place: &Place) {
+        let (Place::Span(span), Some(source)) = (place, self.source) else {
+            return;
+        };
+        let first = source.position(span.start).0;
+        self.secret.extend(first..=source.position(span.end).0);
     }
 
     /// Takes the value, or the problem of a value that was refused.
@@ -255,6 +267,11 @@ impl<'a> Report<'a> {
     /// files, errors and warnings together.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems;
+        for problem in &mut problems {
+            if self.secret.contains(&problem.line) {
+                problem.excerpt = None;
+            }
+        }
         let main = self.source.map(|source| source.path);
         let rank = |p: &Problem| (p.file.as_deref() != main, p.file.clone(), p.line, p.column);
         problems.sort_by_cached_key(rank);

@@ -211,6 +211,64 @@ impl<'t> Value<'t> {
         self.inner.as_array()
     }
 
+    pub fn is_list(&self) -> bool {
+        self.inner.is_array()
+    }
+
+    /// Each item of a list as a value of its own, at its own place; what is no list is its own
+    /// only item.
+    pub fn each(&self) -> Vec<Self> {
+        let Some(items) = self.items() else {
+            return vec![self.clone()];
+        };
+        let value = |item: &'t toml::Spanned<DeValue<'t>>| Self {
+            inner: item.get_ref(),
+            key: self.key,
+            key_place: Place::Span(item.span()),
+            place: Place::Span(item.span()),
+        };
+        items.iter().map(value).collect()
+    }
+
+    /// A string that may be empty.
+    pub fn text(&self, example: &str, report: &mut Report) -> Option<&'t str> {
+        let Some(text) = self.inner.as_str() else {
+            self.wrong_type("a string", example, report);
+            return None;
+        };
+        if text.contains('\0') {
+            report.error(&self.place, has_nul(self.key));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A share from 0 to 1: `0.2`, `1` or `"20%"`.
+    pub fn share(&self, report: &mut Report) -> Option<f64> {
+        let share = match self.inner {
+            DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().ok(),
+            DeValue::Integer(number) => to_i64(number).map(|n| n as f64),
+            DeValue::String(text) => units::percent(text),
+            DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                None
+            }
+        };
+        let sound = share.filter(|share| (0.0..=1.0).contains(share));
+        if sound.is_none() {
+            let what = format!("`{}` is not a share", self.key);
+            let fix = format!("write it like `{} = 0.2` or \"20%\"", self.key);
+            let refusal = Refusal::new(what, "a share is a number from 0 to 1", fix);
+            report.error(&self.place, refusal);
+        }
+        sound
+    }
+
+    /// As [`Value::duration_ms`], with days and up to ten years.
+    pub fn long_duration_ms(&self, report: &mut Report) -> Option<u64> {
+        let text = self.with_unit("a duration in quotes", "\"30d\"", report)?;
+        report.take(&self.place, units::long_duration_ms(&text))
+    }
+
     /// A duration like `"30s"`, not zero unless `zero_is_fine`.
     pub fn duration_ms(&self, zero_is_fine: bool, report: &mut Report) -> Option<u64> {
         let text = self.with_unit("a duration in quotes", "\"30s\"", report)?;

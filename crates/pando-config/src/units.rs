@@ -4,14 +4,17 @@ use crate::problem::Refusal;
 
 /// A day. Anything longer in a timeout is a typing error.
 const MAX_DURATION_MS: u64 = 24 * 60 * 60 * 1000;
+/// Ten years: what is kept for longer is kept for ever.
+const MAX_LONG_DURATION_MS: u64 = 3650 * MAX_DURATION_MS;
 /// 16 TiB, more than any one process has.
 const MAX_SIZE_BYTES: u64 = 16 << 40;
 
-const DURATION_UNITS: [(&str, f64); 4] = [
+const DURATION_UNITS: [(&str, f64); 5] = [
     ("ms", 1.0),
     ("s", 1_000.0),
     ("m", 60_000.0),
     ("h", 3_600_000.0),
+    ("d", 86_400_000.0),
 ];
 
 /// Powers of 1024; `"1G"`, `"1GB"` and `"1GiB"` are the same.
@@ -25,6 +28,31 @@ const SIZE_UNITS: [(&str, u64); 5] = [
 
 /// Milliseconds of `500ms`, `30s`, `1.5s`, `2m`, `1h`; at most a day.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, Refusal> {
+    let ms = any_duration_ms(text)?;
+    if ms > MAX_DURATION_MS {
+        return Err(Refusal::new(
+            format!("`{text}` is longer than a day"),
+            "a wait of that length is surely a typing error",
+            "use at most \"24h\"",
+        ));
+    }
+    Ok(ms)
+}
+
+/// As [`duration_ms`], for what is kept rather than waited for: `365d`, at most ten years.
+pub(crate) fn long_duration_ms(text: &str) -> Result<u64, Refusal> {
+    let ms = any_duration_ms(text)?;
+    if ms > MAX_LONG_DURATION_MS {
+        return Err(Refusal::new(
+            format!("`{text}` is longer than ten years"),
+            "nothing is kept for that long",
+            "use at most \"3650d\"",
+        ));
+    }
+    Ok(ms)
+}
+
+fn any_duration_ms(text: &str) -> Result<u64, Refusal> {
     let (number, unit) = split(text);
     let lowered = unit.to_lowercase();
     let factor = DURATION_UNITS
@@ -34,19 +62,20 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, Refusal> {
     let (Some(value), Some(factor)) = (decimal(number), factor) else {
         return Err(not_a_duration(text, number, &lowered));
     };
-    let ms = (value * factor).round();
-    if ms > MAX_DURATION_MS as f64 {
-        return Err(Refusal::new(
-            format!("`{text}` is longer than a day"),
-            "a wait of that length is surely a typing error",
-            "use at most \"24h\"",
-        ));
-    }
-    Ok(ms as u64)
+    Ok((value * factor).round() as u64)
+}
+
+/// The share that `20%` is.
+pub(crate) fn percent(text: &str) -> Option<f64> {
+    let (number, unit) = split(text);
+    (unit == "%")
+        .then(|| decimal(number))
+        .flatten()
+        .map(|n| n / 100.0)
 }
 
 fn not_a_duration(text: &str, number: &str, unit: &str) -> Refusal {
-    let why = "a duration is a number with its unit: ms, s, m or h";
+    let why = "a duration is a number with its unit: ms, s, m, h or d";
     if unit.is_empty() && decimal(number).is_some() {
         let fix = match number.parse::<u64>() {
             Ok(n) if n >= 1000 && n.is_multiple_of(1000) => {
@@ -171,7 +200,8 @@ mod tests {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }
         for text in [
-            "", "s", "30", "30 x", "1.s", "-1s", "25h", "1e3s", "NaNs", "infs", ".5s", "1.2.3s",
+            "", "s", "30", "30 x", "1.s", "-1s", "25h", "2d", "1e3s", "NaNs", "infs", ".5s",
+            "1.2.3s",
         ] {
             assert!(duration_ms(text).is_err(), "{text}");
         }

@@ -5,9 +5,9 @@ mod world;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pando_config::{StartFlags, from_flags, is_valid_name, make_valid_name, parse_dotenv};
+use pando_config::{StartFlags, from_flags, is_valid_name, make_valid_name, parse, parse_dotenv};
 use proptest::prelude::*;
-use world::{base_env, fs, read_with};
+use world::{base_env, fs};
 
 /// Pieces of which a file that nearly makes sense can be put together.
 const PIECES: [&str; 48] = [
@@ -61,15 +61,151 @@ const PIECES: [&str; 48] = [
     "\r\n",
 ];
 
+/// The same of a gateway: keys of a route and values of all kinds.
+const GATEWAY_PIECES: &[&str] = &[
+    "path",
+    "methods",
+    "headers",
+    "app",
+    "upstreams",
+    "split",
+    "files",
+    "redirect",
+    "respond",
+    "balance",
+    "hash_key",
+    "sticky",
+    "retry",
+    "health",
+    "outlier",
+    "breaker",
+    "pool",
+    "slow_start",
+    "max_connections",
+    "queue",
+    "upstream_tls",
+    "proxy_protocol",
+    "resolve",
+    "index",
+    "spa",
+    "cache_control",
+    "rewrite",
+    "strip_prefix",
+    "request_headers",
+    "response_headers",
+    "allow",
+    "deny",
+    "limit",
+    "connections",
+    "basic_auth",
+    "jwt",
+    "api_keys",
+    "cors",
+    "security_headers",
+    "cache",
+    "compress",
+    "body",
+    "timeout",
+    "listen",
+    "trusted_proxies",
+    "limits",
+    "timeouts",
+    "access_log",
+    "acme",
+    "redis",
+    "tls",
+    "aliases",
+    "hsts",
+    "routes",
+    "[",
+    "[",
+    "[",
+    "]",
+    "]",
+    "]",
+    "{ ",
+    "{ ",
+    "{ ",
+    " }",
+    " }",
+    " }",
+    ", ",
+    ", ",
+    ", ",
+    "\n",
+    " = ",
+    " = ",
+    " = ",
+    " = ",
+    "true",
+    "false",
+    "0",
+    "7",
+    "0.5",
+    "\"10/s\"",
+    "\"ip\"",
+    "\"/a/*\"",
+    "\"/{id}/x\"",
+    "\"h:1\"",
+    "\"https://h\"",
+    "\"unix:/x\"",
+    "\"10.0.0.0/8\"",
+    "\"header:x\"",
+    "\"cookie:c\"",
+    "\"30s\"",
+    "\"1M\"",
+    "\"auto\"",
+    "\"*\"",
+    "\"a=1\"",
+    "\"{host}\"",
+    "\"(\"",
+    "\"\"",
+    "\"0.0.0.0:443 tls\"",
+    "\"redis://h\"",
+    "\"$2y$x\"",
+    "set",
+    "add",
+    "remove",
+    "rate",
+    "per",
+    "max",
+    "weight",
+    "address",
+    "users",
+    "file",
+    "secret",
+    "regex",
+    "to",
+    "prefix",
+    "status",
+    "cert",
+    "key",
+    "\"x-a\"",
+    "root",
+    "disk",
+    "eab",
+];
+
+fn nearly_a_gateway() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(GATEWAY_PIECES), 0..60)
+        .prop_map(|pieces| pieces.concat())
+}
+
+/// One key of a route with any value.
+fn nearly_a_route() -> impl Strategy<Value = String> {
+    (prop::sample::select(GATEWAY_PIECES), nearly_a_gateway())
+        .prop_map(|(key, value)| format!("{key} = {value}"))
+}
+
 fn nearly_a_file() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)
         .prop_map(|pieces| pieces.concat())
 }
 
 fn check(text: &str) {
-    let problems = match read_with(text, &fs()) {
-        Ok((apps, warnings)) => {
-            assert!(!apps.is_empty());
+    let problems = match parse(text, Path::new("/srv/pando.toml"), &base_env(), &fs()) {
+        Ok((file, warnings)) => {
+            assert!(!file.apps.is_empty() || file.gateway.is_some());
             warnings
         }
         Err(problems) => {
@@ -105,6 +241,17 @@ proptest! {
     fn any_text_that_is_nearly_a_file_is_answered(text in nearly_a_file()) {
         check(&text);
         check(&format!("[app.a]\nscript = \"s.js\"\n{text}"));
+    }
+
+    #[test]
+    fn any_text_that_is_nearly_a_gateway_is_answered(text in nearly_a_gateway(), route in nearly_a_route()) {
+        check(&text);
+        check(&format!("[gateway]\n{text}"));
+        check(&format!("[site.x]\n{text}"));
+        check(&format!("[[site.x.routes]]\n{text}"));
+        check(&format!("[[site.x.routes]]\napp = \"a\"\n{route}"));
+        check(&format!("[site.x]\nupstreams = \"h:1\"\n{route}"));
+        check(&format!("[gateway]\n{route}"));
     }
 
     #[test]

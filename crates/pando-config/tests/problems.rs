@@ -252,8 +252,8 @@ fn values_out_of_bounds() {
     line(
         "timeouts = { stop = \"2d\" }",
         21,
-        "`2d` is not a duration",
-        "\"30s\"",
+        "`2d` is longer than a day",
+        "\"24h\"",
     );
     line(
         "timeouts = { stop = \"48h\" }",
@@ -599,8 +599,8 @@ fn the_top_of_the_file() {
     wrong(
         &format!("{app}[gateway]\nlisten = []\n[site.\"*\"]\n[postgres.main]\n"),
         &[
-            "3:2 [gateway] is not supported by this version",
-            "5:2 [site] is not supported by this version",
+            "4:10 `listen` is empty",
+            "5:7 [site.\"*\"] has no routes",
             "6:2 [postgres] is not supported by this version",
         ],
     );

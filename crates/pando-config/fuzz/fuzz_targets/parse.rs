@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
         .with("/srv/s.js", "")
         .with("/srv/.env", "A=1\n");
     match parse(text, Path::new("/srv/pando.toml"), &BTreeMap::new(), &fs) {
-        Ok((file, _)) => assert!(!file.apps.is_empty()),
+        Ok((file, _)) => assert!(!file.apps.is_empty() || file.gateway.is_some()),
         Err(problems) => {
             assert!(problems.iter().any(|problem| problem.is_error()));
             for problem in problems {

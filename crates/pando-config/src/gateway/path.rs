@@ -1,0 +1,157 @@
+//! `path`: `/about`, `/static/*`, `/users/{id}`, `/users/{id}/*`.
+
+use gateway_spec::PathMatch;
+
+use crate::problem::Refusal;
+
+const MAX_PATH: usize = 2048;
+
+pub(super) fn read(text: &str) -> Result<PathMatch, Refusal> {
+    let refuse = |why: &str, fix: String| {
+        Err(Refusal::new(
+            format!("`{text}` is not a path to match"),
+            why,
+            fix,
+        ))
+    };
+    if text.len() > MAX_PATH {
+        return refuse("it is longer than 2048 bytes", "use a shorter one".into());
+    }
+    if !text.starts_with('/') {
+        let fix = if text == "*" {
+            "/*".to_owned()
+        } else {
+            format!("/{}", text.trim_start_matches('*'))
+        };
+        return refuse("a path begins with a slash", format!("write \"{fix}\""));
+    }
+    if let Some(at) = text.find(['?', '#']) {
+        return refuse(
+            "a query is not part of the path",
+            format!("write \"{}\"", &text[..at]),
+        );
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let fix = "write %20 for a space".to_owned();
+        return refuse("it has a space or a control character", fix);
+    }
+    if text
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
+        let fix = "write the path without them".to_owned();
+        return refuse("`.` and `..` are resolved before paths are compared", fix);
+    }
+    let stem = text.strip_suffix('*').unwrap_or(text);
+    if stem.contains('*') {
+        let fix = format!("write \"{}*\"", stem.split('*').next().unwrap_or("/"));
+        return refuse("a `*` stands at the end only", fix);
+    }
+    if text.contains(['{', '}']) {
+        parameters(text)?;
+        return Ok(PathMatch::Params(text.to_owned()));
+    }
+    Ok(match text.strip_suffix('*') {
+        Some(prefix) => PathMatch::Prefix(prefix.to_owned()),
+        None => PathMatch::Exact(text.to_owned()),
+    })
+}
+
+/// Each `{name}` is a whole segment with a name of its own; a `*` is one too.
+fn parameters(text: &str) -> Result<(), Refusal> {
+    let mut names = Vec::new();
+    for segment in text.split('/') {
+        let name = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+        let Some(name) = name else {
+            if segment.contains(['{', '}']) || (segment.ends_with('*') && segment != "*") {
+                let what = format!("`{text}` is not a path to match");
+                let why = "a `{name}`, and a `*` behind one, stand for a whole segment";
+                return Err(Refusal::new(what, why, "write it like \"/users/{id}/*\""));
+            }
+            continue;
+        };
+        if !is_name(name) {
+            let what = format!("`{{{name}}}` is not a parameter");
+            let why = "its name is letters, digits and `_`";
+            return Err(Refusal::new(what, why, "write it like {id}"));
+        }
+        if names.contains(&name) {
+            let what = format!("the path has `{{{name}}}` twice");
+            let why = "each parameter needs a name of its own";
+            return Err(Refusal::new(what, why, "rename one of the two"));
+        }
+        names.push(name);
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The names of a path's parameters.
+pub(super) fn names(path: &PathMatch) -> Vec<&str> {
+    match path {
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => Vec::new(),
+        PathMatch::Params(path) => path
+            .split('/')
+            .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+            .collect(),
+    }
+}
+
+/// Whether a part of the path stands under a `*`, so that a prefix can be taken off.
+pub(super) fn has_tail(path: &PathMatch) -> bool {
+    match path {
+        PathMatch::Exact(_) => false,
+        PathMatch::Prefix(_) => true,
+        PathMatch::Params(path) => path.ends_with("/*"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_by_kind() {
+        for (text, expect) in [
+            ("/", PathMatch::Exact("/".into())),
+            ("/*", PathMatch::Prefix("/".into())),
+            ("/about", PathMatch::Exact("/about".into())),
+            ("/static/*", PathMatch::Prefix("/static/".into())),
+            ("/api*", PathMatch::Prefix("/api".into())),
+            ("/users/{id}", PathMatch::Params("/users/{id}".into())),
+            ("/{a}/x/{b}/*", PathMatch::Params("/{a}/x/{b}/*".into())),
+        ] {
+            assert_eq!(read(text).as_ref(), Ok(&expect), "{text}");
+            assert_eq!(expect.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_path() {
+        for (text, fix) in [
+            ("about", "write \"/about\""),
+            ("*", "write \"/*\""),
+            ("*.php", "write \"/.php\""),
+            ("/a?b=1", "write \"/a\""),
+            ("/a b", "%20"),
+            ("/a/../b", "without them"),
+            ("/*.php", "write \"/*\""),
+            ("/a/*/b", "write \"/a/*\""),
+            ("/u{id}", "/users/{id}/*"),
+            ("/{id}x*", "/users/{id}/*"),
+            ("/{id}/x*", "/users/{id}/*"),
+            ("/{}", "{id}"),
+            ("/{1}", "{id}"),
+            ("/{a}/{a}", "rename"),
+            ("/{", "/users/{id}/*"),
+        ] {
+            let refusal = read(text).expect_err(text);
+            assert!(refusal.fix.contains(fix), "{text}: {refusal:?}");
+        }
+        assert!(read(&format!("/{}", "a".repeat(MAX_PATH))).is_err());
+    }
+}
