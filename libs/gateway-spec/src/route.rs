@@ -75,6 +75,10 @@ pub struct HeaderMatch {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are Proxy; a box would be one more look-up for each request"
+)]
 pub enum Action {
     Proxy(Upstreams),
     /// A canary: the first branch whose header or cookie matches, else one by weight.
