@@ -190,15 +190,7 @@ fn jwt(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<
         jwks(v, context, r).map(Some)
     });
     field::set(&table, "secret", &mut jwt.secret, report, |v, r| {
-        let secret = secret::read(v, context, r)?;
-        if secret.expose().len() < MIN_SECRET_BYTES {
-            let why = "an HMAC key is at least 32 bytes (RFC 7518); a short one can be guessed";
-            r.warning(
-                &v.place,
-                Refusal::new("`secret` is short", why, "use `openssl rand -hex 32`"),
-            );
-        }
-        Some(Some(secret))
+        hmac_key(v, context, r).map(Some)
     });
     field::set(
         &table,
@@ -227,6 +219,16 @@ fn jwt(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<
         report,
     )?;
     Some(jwt)
+}
+
+fn hmac_key(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<Secret> {
+    let secret = secret::read(value, context, report)?;
+    if secret.expose().len() < MIN_SECRET_BYTES {
+        let why = "an HMAC key is at least 32 bytes (RFC 7518); a short one can be guessed";
+        let refusal = Refusal::new("`secret` is short", why, "use `openssl rand -hex 32`");
+        report.warning(&value.place, refusal);
+    }
+    Some(secret)
 }
 
 /// An http(s) URL as it is, a path made absolute.

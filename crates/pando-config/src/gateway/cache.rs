@@ -6,6 +6,18 @@ use super::{field, headers};
 use crate::problem::{Refusal, Report};
 use crate::table::{Value, nothing_foreign};
 
+const KEYS: [&str; 9] = [
+    "ttl",
+    "force_ttl",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "max_object",
+    "key_headers",
+    "ignore_query",
+    "bypass_cookies",
+    "surrogate_header",
+];
+
 /// `true`, `false`, how long what says nothing is fresh, or a table.
 pub(super) fn read(value: &Value<'_>, report: &mut Report) -> Option<Option<Cache>> {
     let mut cache = Cache::default();
@@ -17,18 +29,7 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report) -> Option<Option<Cach
         return Some(Some(cache));
     }
     let table = value.table("cache", "\"10m\"", report)?;
-    let keys = [
-        "ttl",
-        "force_ttl",
-        "stale_while_revalidate",
-        "stale_if_error",
-        "max_object",
-        "key_headers",
-        "ignore_query",
-        "bypass_cookies",
-        "surrogate_header",
-    ];
-    table.only(&keys, nothing_foreign, report);
+    table.only(&KEYS, nothing_foreign, report);
     for (key, target) in [
         ("ttl", &mut cache.default_ttl_ms),
         ("force_ttl", &mut cache.force_ttl_ms),

@@ -1,6 +1,6 @@
 //! One route: what it takes, what it does, what is done around it.
 
-use gateway_spec::{Action, Compress, HeaderEdit, HeaderMatch, PathMatch, Route};
+use gateway_spec::{Action, HeaderEdit, HeaderMatch, PathMatch, Route};
 
 use super::{
     auth, cache, cors, field, files, headers, limit, net, path, reply, rewrite, split, upstreams,
@@ -102,7 +102,7 @@ pub(super) fn read(
     let mut apps = Vec::new();
     let action = action(table, &path, &mut apps, context, report);
     let has_action = action.is_some();
-    let action = action.unwrap_or_else(|| reply::nothing());
+    let action = action.unwrap_or_else(reply::nothing);
     let mut route = Route::new(path, action);
     field::set(table, "name", &mut route.name, report, |v, r| {
         v.string("\"checkout\"", r).map(str::to_owned)
@@ -306,7 +306,7 @@ fn around(table: &Table<'_>, route: &mut Route, context: &Context<'_>, report: &
     );
     if !matches!(route.action, Action::Files(_))
         && let Some(value) = table.get("cache_control")
-        && let Some(text) = report_value(&value, report)
+        && let Some(text) = cache_control(&value, report)
     {
         route.response_headers.push(HeaderEdit::Set {
             name: "cache-control".into(),
@@ -334,13 +334,19 @@ fn around(table: &Table<'_>, route: &mut Route, context: &Context<'_>, report: &
         headers::security,
     );
     field::set(table, "cache", &mut route.cache, report, cache::read);
-    field::set(table, "compress", &mut route.compress, report, compress);
+    field::set(
+        table,
+        "compress",
+        &mut route.compress,
+        report,
+        cache::compress,
+    );
     field::set(table, "body", &mut route.body_bytes, report, body);
     field::boolean(table, "buffer", &mut route.buffer_request, report);
     field::duration(table, "timeout", &mut route.timeout_ms, report);
 }
 
-fn report_value(value: &Value<'_>, report: &mut Report) -> Option<String> {
+fn cache_control(value: &Value<'_>, report: &mut Report) -> Option<String> {
     let text = value.string("\"public, max-age=3600\"", report)?;
     report
         .take(&value.place, headers::value(text))
@@ -353,8 +359,4 @@ fn body(value: &Value<'_>, report: &mut Report) -> Option<u64> {
         return Some(u64::MAX);
     }
     value.size_bytes(report)
-}
-
-fn compress(value: &Value<'_>, report: &mut Report) -> Option<Option<Compress>> {
-    cache::compress(value, report)
 }

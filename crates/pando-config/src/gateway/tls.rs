@@ -13,9 +13,7 @@ const EXAMPLE: &str = "{ cert = \"cert.pem\", key = \"key.pem\" }";
 
 pub(super) fn read(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<Tls> {
     if value.is_str() {
-        return value
-            .choice(&[("auto", Tls::Auto)].map(|(word, _)| (word, ())), report)
-            .map(|()| Tls::Auto);
+        return value.choice(&[("auto", ())], report).map(|()| Tls::Auto);
     }
     let table = value.table("tls", EXAMPLE, report)?;
     table.only(&["cert", "key"], foreign, report);
