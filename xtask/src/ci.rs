@@ -3,12 +3,14 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
     ("prlimit", "util-linux"),
     ("cc", "gcc"),
+    ("curl", "curl"),
+    ("h2load", "nghttp2-client"),
 ];
 /// Beyond the workspace's own lints.
 const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];

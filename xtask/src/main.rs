@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod conformance;
 mod debian;
 mod demo;
 mod deny;
@@ -23,6 +24,7 @@ cargo xtask VERB
                            Pando beside its peers: throughput stall memory restart reload logs
   bench gateway [--quick] [--only TABLE,...] [--peers nginx,haproxy,caddy,pando]
                            the gateway beside its peers: cpu latency stall kill idle websocket
+  conformance              every case of httpwg-cli against the gateway (HTTP/2)
   soak [--minutes N]       crashes, stalls, reloads and upgrades at random, under load
   fuzz [--seconds N]       every fuzz target for so long (needs a nightly toolchain)
 ";
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["bench", "cluster", rest @ ..] => bench::cluster(rest),
         ["bench", "gateway", rest @ ..] => bench::gateway(rest),
+        ["conformance"] => conformance::run(),
         ["soak", rest @ ..] => soak::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         _ => {

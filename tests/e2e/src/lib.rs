@@ -5,9 +5,11 @@
 //! with a generous deadline ([`wait`]).
 
 pub mod certificate;
+pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod npm;
+pub mod origin;
 mod pando;
 pub mod port;
 pub mod process;
@@ -15,6 +17,8 @@ mod tally;
 pub mod view;
 pub mod wait;
 
+pub use gateway::Gateway;
 pub use load::Load;
+pub use origin::Origin;
 pub use pando::{Output, Pando, app, binary, exit_code, local, wait_within};
 pub use tally::Tally;
