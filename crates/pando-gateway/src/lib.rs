@@ -4,6 +4,7 @@
 //! threads share is behind an `Arc` and is `Send`.
 
 pub mod access_log;
+pub mod acme;
 pub mod body;
 pub mod client;
 pub mod compress;

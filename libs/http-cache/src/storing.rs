@@ -243,10 +243,7 @@ fn cacheable_by_default(status: StatusCode) -> bool {
 /// Neither errors nor redirects that may be about one client (302: to a login) are kept for a time
 /// that they did not ask for.
 fn takes_default(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 410
-    )
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 410)
 }
 
 /// Final statuses of RFC 9110.

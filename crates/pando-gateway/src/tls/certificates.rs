@@ -126,6 +126,13 @@ impl Certificates {
         self.publish(&mut state);
     }
 
+    /// Whether the site with these hosts has a certificate from the authority.
+    pub fn has_issued(&self, hosts: &[String]) -> bool {
+        let state = self.state();
+        let issued = state.issued.get(hosts);
+        issued.is_some_and(|issued| issued.certificate.is_some())
+    }
+
     /// Who answers TLS-ALPN-01 validations; set once.
     pub fn answer_challenges(&self, answers: Box<ChallengeAnswers>) {
         let _ = self.answers.set(answers);

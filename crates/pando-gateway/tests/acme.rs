@@ -1,0 +1,323 @@
+//! Certificates from a real ACME server: both validations, several hosts, restarts, renewal, failure.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod pebble_support;
+mod tls_support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use gateway_spec::{Secret, Site, Tls};
+use pando_gateway::acme::{Acme, Method, Options, Pace};
+use pando_gateway::tls::{CertificateStatus, Certificates, DirectFiles, server_config};
+use pebble_support::{PATIENCE, Pebble, programs, serve_challenges};
+use serde_json::json;
+use tls_support::{client, connect, serve, site};
+use tokio::task::JoinHandle;
+
+/// What a gateway process has of this.
+struct Gateway {
+    certificates: Arc<Certificates>,
+    acme: Acme,
+    keeper: JoinHandle<()>,
+    http: SocketAddr,
+    tls: SocketAddr,
+}
+
+impl Gateway {
+    async fn start() -> Self {
+        let certificates = Certificates::new(Arc::new(DirectFiles));
+        let (acme, keeper) = Acme::new(certificates.clone(), Arc::new(DirectFiles));
+        let http = serve_challenges(acme.challenges().clone()).await;
+        let tls = serve(server_config(&certificates).unwrap()).await;
+        let keeper = tokio::spawn(keeper.run());
+        Self {
+            certificates,
+            acme,
+            keeper,
+            http,
+            tls,
+        }
+    }
+
+    async fn pebble(&self, programs: &pebble_support::Programs) -> Pebble {
+        Pebble::start(programs, self.http.port(), self.tls.port()).await
+    }
+
+    fn apply(&self, options: Options, sites: &[Site]) {
+        self.certificates.apply(sites);
+        self.acme.apply(options, sites);
+    }
+
+    async fn until(&self, what: &str, is: impl Fn(&[CertificateStatus]) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let status = self.certificates.status(SystemTime::now());
+            if is(&status) {
+                return;
+            }
+            let late = tokio::time::Instant::now() > deadline;
+            assert!(!late, "never {what}: {status:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn until_all_are_served(&self) {
+        self.until("served", |status| {
+            status.iter().all(|status| status.not_after.is_some())
+        })
+        .await;
+    }
+
+    /// The certificate that a client which trusts `roots` gets for `host`.
+    async fn serial(&self, roots: &rustls::RootCertStore, host: &str) -> Vec<u8> {
+        let stream = connect(self.tls, &Arc::new(client(roots.clone())), host).await;
+        let stream = stream.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+fn quick() -> Pace {
+    let moment = Duration::from_millis(300);
+    Pace {
+        look: moment,
+        locked: moment,
+        refused: (moment, moment),
+        unreachable: (moment, moment),
+        limited: moment,
+        issued: Duration::from_secs(1),
+    }
+}
+
+fn options(pebble: &Pebble, storage: &Path, methods: &[Method]) -> Options {
+    Options {
+        directory: pebble.directory(),
+        email: Some("admin@example.com".into()),
+        root: Some(pebble.root()),
+        storage: storage.to_path_buf(),
+        eab: None,
+        methods: methods.to_vec(),
+        pace: quick(),
+    }
+}
+
+fn auto(hosts: &[&str]) -> Site {
+    site(hosts, Some(Tls::Auto))
+}
+
+#[tokio::test]
+async fn by_http_for_several_hosts_and_kept_over_a_restart() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    let mut pebble = gateway.pebble(&programs).await;
+    let roots = pebble.issuer().await;
+    let options = options(&pebble, storage.path(), &[Method::Http01]);
+    let sites = [
+        auto(&["a.example", "www.a.example"]),
+        auto(&["b.example"]),
+        site(&["plain.example"], None),
+    ];
+    gateway.apply(options.clone(), &sites);
+    gateway.until_all_are_served().await;
+    let first = gateway.serial(&roots, "a.example").await;
+    assert_eq!(first, gateway.serial(&roots, "www.a.example").await);
+    assert_ne!(first, gateway.serial(&roots, "b.example").await);
+    drop(gateway);
+
+    // The authority is gone: what is stored serves.
+    pebble.stop();
+    let gateway = Gateway::start().await;
+    gateway.apply(options.clone(), &sites);
+    gateway.until_all_are_served().await;
+    assert_eq!(first, gateway.serial(&roots, "a.example").await);
+
+    // A site that goes and comes back needs no order either.
+    gateway.apply(options.clone(), &sites[1..]);
+    connect(gateway.tls, &Arc::new(client(roots.clone())), "a.example")
+        .await
+        .unwrap_err();
+    gateway.apply(options, &sites);
+    gateway.until_all_are_served().await;
+    assert_eq!(first, gateway.serial(&roots, "a.example").await);
+}
+
+#[tokio::test]
+async fn by_a_handshake() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    let pebble = gateway.pebble(&programs).await;
+    let options = options(&pebble, storage.path(), &[Method::TlsAlpn01]);
+    gateway.apply(options, &[auto(&["a.example", "b.example"])]);
+    gateway.until_all_are_served().await;
+    let roots = pebble.issuer().await;
+    gateway.serial(&roots, "b.example").await;
+
+    // Validations are answered only while one is asked for.
+    let mut config = client(roots);
+    config.alpn_protocols = vec![b"acme-tls/1".to_vec()];
+    let refused = connect(gateway.tls, &Arc::new(config), "a.example").await;
+    assert!(refused.unwrap_err().to_string().contains("AccessDenied"));
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_before_it_ends() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    let short = json!({ "certificateValidityPeriod": 9 });
+    let (http, tls) = (gateway.http.port(), gateway.tls.port());
+    let mut pebble = Pebble::prepare(&programs, http, tls, &short);
+    pebble.run().await;
+    let options = options(&pebble, storage.path(), &[Method::Http01]);
+    gateway.apply(options, &[auto(&["a.example"])]);
+    gateway.until_all_are_served().await;
+    let roots = pebble.issuer().await;
+    let first = gateway.serial(&roots, "a.example").await;
+    let end = gateway.certificates.status(SystemTime::now())[0].not_after;
+    gateway
+        .until("renewed", |status| status[0].not_after > end)
+        .await;
+    assert!(SystemTime::now() < end.unwrap(), "before the old one ended");
+    assert_ne!(first, gateway.serial(&roots, "a.example").await);
+}
+
+#[tokio::test]
+async fn an_authority_that_is_down_is_asked_again() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    let (http, tls) = (gateway.http.port(), gateway.tls.port());
+    let mut pebble = Pebble::prepare(&programs, http, tls, &json!({}));
+    let options = options(&pebble, storage.path(), &[Method::Http01]);
+    gateway.apply(options.clone(), &[auto(&["a.example"])]);
+    let told = |status: &[CertificateStatus]| {
+        let problem = status[0].problem.as_ref();
+        problem.is_some_and(|problem| problem.to_string().contains("/dir"))
+    };
+    gateway.until("told", told).await;
+    pebble.run().await;
+    gateway.until_all_are_served().await;
+    gateway
+        .until("well", |status| status[0].problem.is_none())
+        .await;
+
+    // It forgets everything; a new account is opened for the next site.
+    pebble.stop();
+    pebble.run().await;
+    let sites = [auto(&["a.example"]), auto(&["b.example"])];
+    gateway.apply(options, &sites);
+    gateway.until_all_are_served().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_and_the_other_way_is_tried() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    // Nobody answers where the authority looks for HTTP.
+    let nowhere = serve_challenges(Arc::default()).await;
+    let mut pebble = Pebble::prepare(&programs, nowhere.port(), gateway.tls.port(), &json!({}));
+    pebble.run().await;
+    let sites = [auto(&["a.example", "*.a.example"])];
+    let by_http = options(&pebble, storage.path(), &[Method::Http01]);
+    gateway.apply(by_http.clone(), &sites[..0]);
+    let plain = [auto(&["b.example"])];
+    gateway.apply(by_http, &plain);
+    let told = |status: &[CertificateStatus]| {
+        let problem = status[0].problem.as_ref().map(ToString::to_string);
+        problem.is_some_and(|problem| problem.contains("404") && problem.contains("b.example"))
+    };
+    gateway.until("told", told).await;
+
+    let both = options(
+        &pebble,
+        storage.path(),
+        &[Method::Http01, Method::TlsAlpn01],
+    );
+    gateway.apply(both.clone(), &plain);
+    gateway.until_all_are_served().await;
+    // What cannot be had is said, and the rest is served.
+    gateway.apply(both, &sites);
+    gateway.until_all_are_served().await;
+    let status = gateway.certificates.status(SystemTime::now());
+    let problem = status[1].problem.as_ref().unwrap().to_string();
+    assert!(problem.contains("*.a.example"), "{problem}");
+}
+
+#[tokio::test]
+async fn accounts_may_be_bound_to_another_account() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start().await;
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let bound = json!({
+        "externalAccountBindingRequired": true,
+        "externalAccountMACKeys": { "kid-1": key },
+    });
+    let (http, tls) = (gateway.http.port(), gateway.tls.port());
+    let mut pebble = Pebble::prepare(&programs, http, tls, &bound);
+    pebble.run().await;
+    let without = options(&pebble, storage.path(), &[Method::Http01]);
+    let sites = [auto(&["a.example"])];
+    gateway.apply(without.clone(), &sites);
+    gateway
+        .until("told", |status| status[0].problem.is_some())
+        .await;
+    let with = Options {
+        eab: Some(("kid-1".into(), Secret::new(key))),
+        ..without
+    };
+    gateway.apply(with, &sites);
+    gateway.until_all_are_served().await;
+}
+
+#[tokio::test]
+async fn two_processes_order_once() {
+    let Some(programs) = programs() else { return };
+    let storage = tempfile::tempdir().unwrap();
+    let (old, new) = (Gateway::start().await, Gateway::start().await);
+    // The authority asks the old process only, whoever orders.
+    let pebble = old.pebble(&programs).await;
+    let options = options(&pebble, storage.path(), &[Method::Http01]);
+    let sites = [auto(&["a.example"]), auto(&["b.example"])];
+    for gateway in [&new, &old] {
+        gateway.apply(options.clone(), &sites);
+    }
+    let roots = pebble.issuer().await;
+    for host in ["a.example", "b.example"] {
+        old.until_all_are_served().await;
+        new.until_all_are_served().await;
+        let (by_old, by_new) = (
+            old.serial(&roots, host).await,
+            new.serial(&roots, host).await,
+        );
+        assert_eq!(by_old, by_new, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn storage_that_cannot_be_written_orders_nothing() {
+    let Some(programs) = programs() else { return };
+    let gateway = Gateway::start().await;
+    let pebble = gateway.pebble(&programs).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let storage = file.path().join("acme");
+    let options = options(&pebble, &storage, &[Method::Http01]);
+    gateway.apply(options, &[auto(&["a.example"])]);
+    let told = |status: &[CertificateStatus]| {
+        let problem = status[0].problem.as_ref().map(ToString::to_string);
+        problem.is_some_and(|problem| problem.contains("storage"))
+    };
+    gateway.until("told", told).await;
+}
