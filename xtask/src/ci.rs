@@ -3,7 +3,7 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
@@ -11,6 +11,9 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("cc", "gcc"),
     ("curl", "curl"),
     ("h2load", "nghttp2-client"),
+    ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
+    ("pebble", "pebble"),
 ];
 /// Beyond the workspace's own lints.
 const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];

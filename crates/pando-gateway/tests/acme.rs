@@ -8,14 +8,18 @@ mod tls_support;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use gateway_spec::{Secret, Site, Tls};
 use pando_gateway::acme::{Acme, Method, Options, Pace};
-use pando_gateway::tls::{CertificateStatus, Certificates, DirectFiles, server_config};
+use pando_gateway::tls::{
+    Certificate, CertificateStatus, Certificates, DirectFiles, server_config,
+};
 use pebble_support::{PATIENCE, Pebble, programs, serve_challenges};
 use serde_json::json;
 use tls_support::{client, connect, serve, site};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 /// What a gateway process has of this.
@@ -320,4 +324,68 @@ async fn storage_that_cannot_be_written_orders_nothing() {
         problem.is_some_and(|problem| problem.contains("storage"))
     };
     gateway.until("told", told).await;
+}
+
+/// An authority that has had enough: every request is answered so.
+async fn overloaded(authority: &tls_support::Authority) -> (SocketAddr, Arc<AtomicU32>) {
+    let (cert, key) = authority.issue(&["localhost"]);
+    let pair = Certificate::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(pando_gateway::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair.key)));
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 86400\r\n\
+                          Content-Length: 2\r\nConnection: close\r\n\r\n{}";
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn an_authority_that_has_had_enough_is_left_alone() {
+    let storage = tempfile::tempdir().unwrap();
+    let authority = tls_support::Authority::new();
+    let (address, count) = overloaded(&authority).await;
+    let options = Options {
+        directory: format!("https://localhost:{}/dir", address.port()),
+        email: None,
+        root: Some(tls_support::write(
+            storage.path(),
+            "root.pem",
+            &authority.pem(),
+        )),
+        storage: storage.path().join("acme"),
+        eab: None,
+        methods: vec![Method::Http01],
+        pace: quick(),
+    };
+    let tomorrow = SystemTime::now() + Duration::from_secs(86400);
+    for _restart in 0..2 {
+        let gateway = Gateway::start().await;
+        gateway.apply(options.clone(), &[auto(&["a.example"])]);
+        let told = |status: &[CertificateStatus]| status[0].problem.is_some();
+        gateway.until("told", told).await;
+        // Many times the pace of this test.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        let status = gateway.certificates.status(SystemTime::now());
+        let problem = status[0].problem.as_ref().unwrap().to_string();
+        let day = httpdate::fmt_http_date(tomorrow)[..16].to_owned();
+        assert!(problem.contains(&day), "{day}: {problem}");
+    }
 }

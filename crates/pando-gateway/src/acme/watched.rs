@@ -123,7 +123,7 @@ impl Watched {
             Some(_) => "cannot renew the certificate",
             None => "cannot get a certificate",
         };
-        let fix = format!("{advice}; the next try is at {at}, or at a restart");
+        let fix = format!("{advice}; the next try is at {at}");
         Some(Problem::new(
             format!("site {name}"),
             what,

@@ -1,7 +1,7 @@
 //! Where certificate files come from. A gateway without rights to read them is given another source.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A PEM file is refused beyond this; a chain of 16 certificates has about 32 KiB.
@@ -32,7 +32,12 @@ impl FileSource for DirectFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         use std::io::Read;
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(path)?;
+        // A pipe in its place must not hold us up until somebody writes to it.
+        let mut options = std::fs::File::options();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is not a file"));
         }

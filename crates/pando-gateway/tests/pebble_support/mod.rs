@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's support")]
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,38 +33,15 @@ pub struct Programs {
     dns: PathBuf,
 }
 
-/// From the path, else from Debian's package, unpacked into the tests' cache.
+/// Debian's package `pebble`, which CI installs.
 pub fn programs() -> Option<Programs> {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-cache/pebble");
-    let in_dir = |dir: &Path| {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).find_map(|dir| {
         let (pebble, dns) = (dir.join("pebble"), dir.join("pebble-challtestsrv"));
         (pebble.is_file() && dns.is_file()).then_some(Programs { pebble, dns })
-    };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    dirs.push(cache.join("usr/bin"));
-    if let Some(programs) = dirs.iter().find_map(|dir| in_dir(dir)) {
-        return Some(programs);
-    }
-    // Tests run side by side; the folder is switched into place whole.
-    let own = cache.with_extension(std::process::id().to_string());
-    std::fs::create_dir_all(&own).unwrap();
-    let get = "{ apt-get download pebble || { apt-get update && apt-get download pebble; } } \
-               && dpkg-deb -x pebble_*.deb .";
-    let got = Command::new("sh")
-        .args(["-c", get])
-        .current_dir(&own)
-        .output();
-    let got = got.is_ok_and(|output| output.status.success());
-    if got && std::fs::rename(&own, &cache).is_err() {
-        let _ = std::fs::remove_dir_all(&own);
-    }
-    let found = in_dir(&cache.join("usr/bin"));
+    });
     if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no pebble, and apt-get download pebble failed"
-        );
+        assert!(std::env::var_os("CI").is_none(), "there is no pebble");
         println!("skipped: there is no pebble (apt-get install pebble)");
     }
     found
