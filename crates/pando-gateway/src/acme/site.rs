@@ -9,8 +9,8 @@ const MAX_NAMES: usize = 100;
 
 /// The names to order for a site with these hosts, and what cannot be had.
 pub(super) fn names(hosts: &[String]) -> (Vec<String>, Option<Problem>) {
-    let (wild, names): (Vec<String>, Vec<String>) =
-        hosts.iter().cloned().partition(|host| host.contains('*'));
+    let hosts_bare = hosts.iter().map(|host| bare(host));
+    let (wild, names): (Vec<String>, Vec<String>) = hosts_bare.partition(|host| host.contains('*'));
     let place = format!("site {}", hosts.first().map_or("?", String::as_str));
     if let Some(host) = wild.first() {
         let what = format!("no certificate for {host} from an authority");
@@ -42,6 +42,14 @@ pub(super) fn is_ip(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok()
 }
 
+/// Without the brackets of an IPv6 address.
+fn bare(host: &str) -> String {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +70,7 @@ mod tests {
         );
         check(&["a.example", "*.a.example"], &["a.example"], true);
         check(&["*"], &[], true);
+        check(&["[::1]", "192.0.2.1"], &["::1", "192.0.2.1"], false);
+        assert!(is_ip("::1") && !is_ip("a.example"));
     }
 }

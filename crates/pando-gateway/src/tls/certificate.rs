@@ -91,7 +91,9 @@ impl Certificate {
     }
 
     pub(super) fn names_cover(names: &[String], ips: &[IpAddr], host: &str) -> bool {
-        if let Ok(ip) = host.parse::<IpAddr>() {
+        // An IPv6 address may have its brackets.
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = bare.parse::<IpAddr>() {
             return ips.contains(&ip);
         }
         let host = &host.to_ascii_lowercase();

@@ -20,7 +20,7 @@ pub(super) fn self_signed(hosts: &[String], now: SystemTime) -> Option<Arc<Certi
         .iter()
         .filter(|host| *host != "*")
         .take(MAX_NAMES)
-        .cloned()
+        .map(|host| host.trim_matches(['[', ']']).to_owned())
         .collect();
     let key = KeyPair::generate().ok()?;
     let mut params = CertificateParams::new(names).ok()?;
