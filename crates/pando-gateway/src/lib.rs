@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod acme;
 pub mod body;
+pub mod cache;
 pub mod client;
 pub mod compress;
 pub mod files;
