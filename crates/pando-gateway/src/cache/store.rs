@@ -259,7 +259,7 @@ impl Store {
     fn put(&self, hash: u64, address: &str, entry: Arc<Entry>, moment: u64) -> Option<()> {
         self.change(hash, |slot| {
             if self.purged_since(moment, address, &entry) {
-                return slot.map(Slot::clone);
+                return slot.cloned();
             }
             let same = slot.filter(|slot| *slot.address == *address);
             Some(match same {

@@ -153,10 +153,12 @@ fn array<const N: usize>(file: &mut File) -> Result<[u8; N], Error> {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Gone,
-            io::ErrorKind::UnexpectedEof => Self::Corrupt("it is cut short"),
-            _ => Self::Io(error),
+        if error.kind() == io::ErrorKind::NotFound {
+            Self::Gone
+        } else if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Corrupt("it is cut short")
+        } else {
+            Self::Io(error)
         }
     }
 }
