@@ -26,6 +26,7 @@ mod shadow;
 mod site;
 mod split;
 mod template;
+pub(crate) mod text;
 mod tls;
 mod upstreams;
 
@@ -45,6 +46,12 @@ struct Read {
     sites: Vec<PlacedSite>,
     has_redis: bool,
     place: Place,
+}
+
+/// The pando.toml that says the same as `spec`; reading it gives an equal one. Secrets stand in it
+/// as they are.
+pub fn to_toml(spec: &GatewaySpec) -> String {
+    text::spec(spec)
 }
 
 /// `None` if the file has neither `[gateway]` nor `[site]`. `apps` are the names of the file's

@@ -13,11 +13,14 @@
 //! environment and the app's origin are not compared.
 
 mod differences;
+mod gateway;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use app_spec::{AppSpec, Balance, Instances};
+
+pub use gateway::{GatewayStep, GatewayVerb, gateway};
 
 use differences::{Demand, Difference, differences};
 

@@ -190,6 +190,14 @@ fn action(
         Place::Flag(_) => 0,
     });
     let Some((value, more)) = given.split_first() else {
+        // An unknown key, which is told, may be its action misspelt.
+        if table
+            .values()
+            .iter()
+            .any(|value| !KEYS.contains(&value.key))
+        {
+            return None;
+        }
         let what = "the route does nothing";
         let why = "a route has exactly one of app, upstreams, split, files, redirect, respond";
         report.missing(

@@ -99,6 +99,13 @@ fn routes(table: &Table<'_>, context: &Context<'_>, report: &mut Report) -> Vec<
         if route::ACTIONS.iter().any(|key| table.get(key).is_some()) {
             return route::read(table, context, report).into_iter().collect();
         }
+        if table
+            .values()
+            .iter()
+            .any(|value| !known.contains(&value.key))
+        {
+            return Vec::new();
+        }
         let what = format!("[{}] has no routes", table.title);
         let fix = "add routes = [{ path = \"/*\", app = \"api\" }]";
         report.missing(

@@ -46,7 +46,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     behind
         .filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
         .filter(|name| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
         })
 }
 
