@@ -6,6 +6,7 @@ mod env;
 mod events;
 mod file;
 mod flags;
+mod gateway;
 mod init;
 mod internal;
 mod kill;
@@ -98,6 +99,8 @@ pub enum Verb {
     Init(init::InitArgs),
     /// Run apps in the foreground, as the main process of a container
     Run(Box<run::RunArgs>),
+    /// The HTTP edge: serve a file by itself
+    Gateway(gateway::GatewayArgs),
     /// Bring all known apps back
     Resurrect,
     /// Replace the running daemon by another binary; no app notices
@@ -154,6 +157,7 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Down(args) => file::down(&args, ctx),
         Verb::Init(args) => init::init(&args, ctx),
         Verb::Run(args) => run::run(*args, ctx),
+        Verb::Gateway(args) => gateway::gateway(&args, ctx),
         Verb::Resurrect => resurrect::resurrect(ctx),
         Verb::Upgrade(args) => upgrade::upgrade(&args, ctx),
         Verb::Kill => kill::kill(ctx),

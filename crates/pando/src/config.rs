@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
+use gateway_spec::GatewaySpec;
 use pando_config::{Problem, RealFs, StartFlags};
 
 use crate::error::ExpectedError;
@@ -47,6 +48,21 @@ pub fn load(path: &Path, base_env: &BTreeMap<String, String>) -> anyhow::Result<
             ..spec
         })
         .collect())
+}
+
+/// The gateway of a pando.toml. Warnings go to stderr.
+pub fn gateway(path: &Path) -> anyhow::Result<GatewaySpec> {
+    let loaded = pando_config::load(path, &shell_env());
+    let (file, warnings) = loaded.map_err(ExpectedError::Config)?;
+    warn(&warnings);
+    file.gateway.ok_or_else(|| {
+        ExpectedError::wrong_call(
+            format!("{} has no gateway", path.display()),
+            "there is neither [gateway] nor [site.…] in it",
+            "add a site, as docs/gateway-configuration.md shows",
+        )
+        .into()
+    })
 }
 
 /// The pando.toml that a command means: the one named, or the one found from here.

@@ -64,6 +64,18 @@ impl ExpectedError {
     }
 }
 
+/// All of an error as text, for a log.
+pub fn in_words(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<ExpectedError>() {
+        Some(ExpectedError::Config(problems)) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        }
+        Some(ExpectedError::Problem(p)) => format!("{}: {}; {}", p.what, p.why, p.fix),
+        None => format!("{error:#}"),
+    }
+}
+
 impl From<CallError> for ExpectedError {
     fn from(error: CallError) -> Self {
         match error {

@@ -98,15 +98,7 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
     let has = |flag: &str| options.args.iter().any(|arg| arg == flag);
     let foreground = has(FOREGROUND);
     let level = if foreground { Level::WARN } else { Level::INFO };
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_target(false)
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        // A full disk must not end the supervisor: by default a line that can't be written is
-        // reported with eprintln!, which panics.
-        .log_internal_errors(false)
-        .init();
+    log_to_stderr(level);
     let echo = foreground.then(|| {
         if has(ECHO_JSON) {
             pando_logs::Echo::Json
@@ -128,6 +120,31 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
             Err(error.into())
         }
     }
+}
+
+/// Runs a gateway by itself until SIGTERM or SIGINT; SIGHUP reads its file again.
+pub fn gateway_alone(
+    spec: gateway_spec::GatewaySpec,
+    reread: pando_gateway::alone::Reread,
+) -> anyhow::Result<()> {
+    raise_open_files();
+    log_to_stderr(Level::INFO);
+    pando_gateway::alone::run(spec, reread).map_err(|error| {
+        let fix = "free an address, or change `listen` in [gateway]";
+        ExpectedError::failed("the gateway cannot serve", error.to_string(), fix).into()
+    })
+}
+
+fn log_to_stderr(level: Level) {
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        // A full disk must not end the process: by default a line that can't be written is
+        // reported with eprintln!, which panics.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// Runs apps in the foreground: this process becomes root. Returns the app's own exit code.

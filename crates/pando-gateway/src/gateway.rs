@@ -1,0 +1,269 @@
+//! The gateway as a process: its threads, its configuration, and what keeps both up to date.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gateway_spec::link::{AppEndpoints, ConfigOutcome};
+use gateway_spec::{GatewaySpec, ListenAddress, Target, Upstreams};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::access_log::AccessLog;
+use crate::route::Build;
+use crate::routing::Routing;
+use crate::serve::accept::{ORDERS_MAX, Order};
+use crate::serve::{Incoming, Listening, run_thread};
+use crate::shared::{Config, Shared, Thread};
+use crate::tls::{Certificates, FileSource};
+use crate::upstream::{Group, app, health, resolve};
+
+/// Between two looks at certificate files.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
+/// After its limit a drain waits no longer than this for the threads.
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A gateway that runs. Made and driven on the control thread, within a tokio runtime.
+pub struct Gateway {
+    spec: GatewaySpec,
+    shared: Arc<Shared>,
+    threads: Vec<Worker>,
+    groups: Vec<(Arc<Group>, Tasks)>,
+    certificates: Arc<Certificates>,
+    files: Arc<dyn FileSource>,
+    /// What the supervisor last said of each app.
+    apps: HashMap<String, AppEndpoints>,
+    _background: JoinSet<()>,
+}
+
+struct Worker {
+    orders: mpsc::Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// What runs for one group; ends with it.
+type Tasks = JoinSet<()>;
+
+impl Gateway {
+    /// Starts the threads; nothing is listened on yet.
+    pub fn new(spec: GatewaySpec, files: Arc<dyn FileSource>) -> io::Result<Self> {
+        let count = threads(&spec);
+        let certificates = Certificates::new(files.clone());
+        let nothing = Config {
+            routing: Routing::default(),
+            access_log: Arc::new(AccessLog::new(&spec.access_log)),
+            trusted_proxies: Vec::new(),
+            limits: spec.limits.clone(),
+            timeouts: spec.timeouts.clone(),
+            https_port: None,
+        };
+        let shared = Arc::new(Shared::new(nothing, count));
+        let config = crate::tls::server_config(&certificates).map_err(io::Error::other)?;
+        shared.tls.store(Some(config));
+        let mut background = JoinSet::new();
+        background.spawn(certificates.clone().watch(CERTIFICATES_EVERY));
+        let threads = (0..count)
+            .map(|index| Worker::start(&shared, index))
+            .collect::<io::Result<_>>()?;
+        let mut gateway = Self {
+            spec: GatewaySpec::default(),
+            shared,
+            threads,
+            groups: Vec::new(),
+            certificates,
+            files,
+            apps: HashMap::new(),
+            _background: background,
+        };
+        gateway.take(spec);
+        Ok(gateway)
+    }
+
+    pub fn spec(&self) -> &GatewaySpec {
+        &self.spec
+    }
+
+    /// Changes the configuration under the open connections.
+    pub fn apply(&mut self, spec: GatewaySpec) -> ConfigOutcome {
+        if spec == self.spec {
+            return ConfigOutcome::Unchanged;
+        }
+        if spec.listen != self.spec.listen || spec.threads != self.spec.threads {
+            let why = "listeners or threads have changed".to_owned();
+            return ConfigOutcome::NeedsReload { why };
+        }
+        self.take(spec);
+        ConfigOutcome::Applied
+    }
+
+    fn take(&mut self, spec: GatewaySpec) {
+        for problem in self.certificates.apply(&spec.sites) {
+            tracing::warn!("{problem}");
+        }
+        let mut old = std::mem::take(&mut self.groups);
+        let mut groups: Vec<(Arc<Group>, Tasks)> = Vec::new();
+        let (count, files) = (self.threads.len(), &self.files);
+        let mut group = |upstreams: &Upstreams| {
+            if let Some((group, _)) = groups.iter().find(|(g, _)| g.spec == *upstreams) {
+                return group.clone();
+            }
+            let kept = old.iter().position(|(g, _)| g.spec == *upstreams);
+            let entry = match kept {
+                Some(at) => old.swap_remove(at),
+                None => begin(Group::new(upstreams.clone(), count, files.clone())),
+            };
+            let group = entry.0.clone();
+            groups.push(entry);
+            group
+        };
+        let routing = Routing::new(&spec, &mut Build { group: &mut group });
+        let before = self.shared.config.load_full();
+        let access_log = if spec.access_log == self.spec.access_log {
+            before.access_log.clone()
+        } else {
+            Arc::new(AccessLog::new(&spec.access_log))
+        };
+        self.shared
+            .groups
+            .store(Arc::new(groups.iter().map(|(g, _)| g.clone()).collect()));
+        self.groups = groups;
+        self.shared.config.store(Arc::new(Config {
+            routing,
+            access_log,
+            trusted_proxies: spec.trusted_proxies.clone(),
+            limits: spec.limits.clone(),
+            timeouts: spec.timeouts.clone(),
+            https_port: https_port(&spec),
+        }));
+        self.spec = spec;
+        for app in self.apps.values() {
+            self.tell_groups(app);
+        }
+    }
+
+    /// News of the supervisor's apps.
+    pub fn apps(&mut self, apps: Vec<AppEndpoints>) {
+        for app in apps {
+            self.tell_groups(&app);
+            self.apps.insert(app.app.clone(), app);
+        }
+    }
+
+    fn tell_groups(&self, news: &AppEndpoints) {
+        for (group, _) in &self.groups {
+            if matches!(&group.spec.target, Target::App(name) if *name == news.app) {
+                app::set(group, news);
+            }
+        }
+    }
+
+    /// Every thread accepts from the socket.
+    pub async fn listen(&self, listening: Listening) -> io::Result<()> {
+        for worker in &self.threads {
+            let socket = listening.socket.try_clone()?;
+            let order = Order::Listen(Listening {
+                listen: listening.listen.clone(),
+                socket,
+            });
+            worker.send(order).await;
+        }
+        Ok(())
+    }
+
+    /// A connection that was accepted elsewhere goes to the thread with the fewest.
+    pub async fn serve(&self, incoming: Incoming) {
+        let threads = self.threads.iter().enumerate();
+        let least = threads.min_by_key(|(index, _)| self.shared.open_connections(*index));
+        if let Some((_, worker)) = least {
+            worker.send(Order::Serve(incoming)).await;
+        }
+    }
+
+    /// Accepts nothing more and waits until all is answered, within the limit.
+    pub async fn drain(&self) {
+        self.shared.draining.store(true, Relaxed);
+        for worker in &self.threads {
+            worker.send(Order::Drain).await;
+        }
+        let limit = Duration::from_millis(self.spec.timeouts.drain_ms) + LAST_WAIT;
+        let done = async {
+            while self
+                .threads
+                .iter()
+                .any(|worker| !worker.thread.is_finished())
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(limit, done).await.is_err() {
+            let open = self.shared.connections.load(Relaxed);
+            tracing::warn!(open, "connections that did not end in time are closed");
+        }
+        self.shared.config.load().access_log.flush(LAST_WAIT);
+    }
+
+    /// Numbers for a person or a metric.
+    pub fn stats(&self) -> serde_json::Value {
+        let upstreams = self.groups.iter().map(|(group, _)| group.stats());
+        serde_json::json!({
+            "connections": self.shared.connections.load(Relaxed),
+            "tunnels": self.shared.tunnels(),
+            "upstreams": upstreams.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Worker {
+    fn start(shared: &Arc<Shared>, index: usize) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let thread = Arc::new(Thread {
+            shared: shared.clone(),
+            index,
+        });
+        let thread = std::thread::Builder::new()
+            .name(format!("gateway-{index}"))
+            .spawn(move || {
+                if let Err(error) = run_thread(thread, received) {
+                    tracing::error!(%error, "a serving thread cannot run");
+                }
+            })?;
+        Ok(Self { orders, thread })
+    }
+
+    async fn send(&self, order: Order) {
+        if self.orders.send(order).await.is_err() {
+            tracing::error!("a serving thread has ended");
+        }
+    }
+}
+
+/// Starts what keeps a group up to date.
+fn begin(group: Group) -> (Arc<Group>, Tasks) {
+    let group = Arc::new(group);
+    let mut tasks = JoinSet::new();
+    resolve::set_fixed(&group);
+    if resolve::has_names(&group) {
+        tasks.spawn(resolve::run(group.clone()));
+    }
+    if let Some(health) = group.spec.health.clone() {
+        tasks.spawn(health::run(group.clone(), health));
+    }
+    (group, tasks)
+}
+
+/// Serving threads of a gateway.
+pub fn threads(spec: &GatewaySpec) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    spec.threads.map_or(cores, |n| n as usize).clamp(1, 256)
+}
+
+fn https_port(spec: &GatewaySpec) -> Option<u16> {
+    let mut tls = spec.listen.iter().filter(|listen| listen.tls);
+    tls.find_map(|listen| match &listen.address {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
+    })
+}

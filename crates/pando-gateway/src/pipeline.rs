@@ -1,0 +1,477 @@
+//! One request from its head to its answer: a table of contents of what the gateway does.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+
+use crate::body::Body;
+use crate::client::{Client, Scheme};
+use crate::forward::{self, Call, Served, Upgrading};
+use crate::ids::Ids;
+use crate::reply;
+use crate::route::{Action, Edit, Rewrite, Route};
+use crate::routing::template::{Template, Values};
+use crate::routing::{Params, Site, path};
+use crate::serve::conn::ConnState;
+use crate::serve::io::ClientIo;
+use crate::serve::{OutBody, Record};
+use crate::shared::{Config, Thread};
+
+/// The connection a request came by.
+pub struct Origin {
+    pub conn: Arc<ConnState>,
+    pub io: ClientIo,
+}
+
+/// One request on its way.
+struct Exchange {
+    thread: Arc<Thread>,
+    origin: Arc<Origin>,
+    config: Arc<Config>,
+    client: Client,
+    trusted: bool,
+    ids: Arc<Ids>,
+    /// As the client wrote it, with its port.
+    host: Arc<str>,
+}
+
+/// Which route answered, for the log.
+#[derive(Default)]
+struct Trace {
+    site: Option<Arc<Site>>,
+    route: Option<Arc<Route>>,
+    cache: &'static str,
+    user: Option<Arc<str>>,
+}
+
+/// Answers a request. Never fails: an error is an answer.
+pub async fn answer(
+    thread: Arc<Thread>,
+    origin: Arc<Origin>,
+    request: Request<Incoming>,
+) -> Response<OutBody> {
+    let begun = Instant::now();
+    let config = thread.shared.config.load_full();
+    let ids = Arc::new(Ids::of(request.headers(), || {
+        std::array::from_fn(|_| fastrand::u64(..))
+    }));
+    let (client, trusted) = client(&origin.conn, &config, request.headers());
+    let host = host_of(&request);
+    let log = config.access_log.is_on().then(|| Before::of(&request));
+    let is_old = request.version() == Version::HTTP_10;
+    let asks_close = is_old && !says_keep_alive(request.headers());
+    let exchange = Exchange {
+        thread,
+        origin,
+        config,
+        client,
+        trusted,
+        ids,
+        host: host.unwrap_or("").into(),
+    };
+    let mut trace = Trace::default();
+    let response = exchange.answer(request, &mut trace).await;
+    exchange.finish(response, trace, log, begun, asks_close)
+}
+
+/// What the log needs of a request before it is taken apart.
+struct Before {
+    time: SystemTime,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    bytes_in: u64,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+}
+
+impl Before {
+    fn of(request: &Request<Incoming>) -> Self {
+        let headers = request.headers();
+        Self {
+            time: SystemTime::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            bytes_in: http_body::Body::size_hint(request.body()).lower(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            referer: headers.get(header::REFERER).cloned(),
+        }
+    }
+}
+
+/// Whom the request is from: the peer, or whom a trusted peer speaks for.
+fn client(conn: &ConnState, config: &Config, headers: &http::HeaderMap) -> (Client, bool) {
+    let mut client = Client {
+        ip: conn.peer.ip().to_canonical(),
+        peer: conn.peer,
+        local: conn.local,
+        scheme: conn.scheme,
+    };
+    let trusted = config.trusts(client.ip);
+    if trusted {
+        let for_whom = headers.get_all(forward::head::X_FORWARDED_FOR).iter();
+        let hops = for_whom
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','));
+        let hops: Vec<std::net::IpAddr> = hops.filter_map(|hop| hop.trim().parse().ok()).collect();
+        // The last that is not one of ours: those before it are whatever the client wrote.
+        if let Some(ip) = hops
+            .iter()
+            .rev()
+            .find(|ip| !config.trusts(**ip))
+            .or(hops.first())
+        {
+            client.ip = ip.to_canonical();
+        }
+        if headers
+            .get(forward::head::X_FORWARDED_PROTO)
+            .is_some_and(|v| v == "https")
+        {
+            client.scheme = Scheme::Https;
+        }
+    }
+    (client, trusted)
+}
+
+/// The target's authority, else `Host` (RFC 9112 section 3.2.2).
+fn host_of(request: &Request<Incoming>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST)?.to_str().ok(),
+    }
+}
+
+/// Lower case and without the port, as sites are found by.
+fn site_name(host: &str) -> std::borrow::Cow<'_, str> {
+    let end = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => colon,
+        Some(_) | None => host.len(),
+    };
+    let name = &host[..end];
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
+}
+
+fn says_keep_alive(headers: &http::HeaderMap) -> bool {
+    let connection = headers.get(header::CONNECTION);
+    connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
+}
+
+impl Exchange {
+    async fn answer(&self, mut request: Request<Incoming>, trace: &mut Trace) -> Response<Body> {
+        let upgrade = self.upgrade(&mut request);
+        let (mut parts, body) = request.into_parts();
+        if self.host.is_empty() || self.host.contains('@') {
+            return self.refuse(StatusCode::BAD_REQUEST, "there is no host in the request");
+        }
+        let name = site_name(&self.host);
+        let Some(site) = self.config.routing.site(&name) else {
+            return self.refuse(StatusCode::NOT_FOUND, "no site has this host name");
+        };
+        trace.site = Some(site.clone());
+        if site.redirect_https && self.client.scheme == Scheme::Http {
+            return self.to_https(&parts.uri, &name);
+        }
+        // A CONNECT that is not an extended one asks for a forward proxy, which this is not.
+        let connect = parts.method == Method::CONNECT && upgrade.is_none();
+        let path = match parts.uri.path() {
+            _ if connect => None,
+            "*" if parts.method == Method::OPTIONS => Some("*".into()),
+            path => path::normalise(path),
+        };
+        let Some(path) = path else {
+            return self.refuse(StatusCode::BAD_REQUEST, "the path is not valid");
+        };
+        let path = path.into_owned();
+        let Some(found) = site.find(&parts.method, &path, &parts.headers, 0) else {
+            return self.refuse(
+                StatusCode::NOT_FOUND,
+                "no route of this site takes this request",
+            );
+        };
+        let route = found.route.clone();
+        trace.route = Some(route.clone());
+        self.rewrite(&route, &path, &found.params, &mut parts);
+        self.edit(&route.request_headers, &path, &found.params, &mut parts);
+        self.act(
+            &route,
+            &path,
+            &found.params,
+            Request::from_parts(parts, body.into()),
+            upgrade,
+        )
+        .await
+    }
+
+    async fn act(
+        &self,
+        route: &Arc<Route>,
+        path: &str,
+        params: &Params,
+        request: Request<Body>,
+        upgrade: Option<Upgrading>,
+    ) -> Response<Body> {
+        match &route.action {
+            Action::Redirect { status, to } => {
+                let to = to.render(&self.values(path, request.uri().query(), params));
+                reply::redirect(*status, &to)
+            }
+            Action::Respond {
+                status,
+                body,
+                content_type,
+            } => {
+                let mut response = reply::plain(*status, body.clone());
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, content_type.clone());
+                response
+            }
+            Action::Proxy(_) | Action::Split(_) => {
+                let Some(group) = route.action.group(request.headers(), fastrand::u32(..)) else {
+                    return self.refuse(StatusCode::SERVICE_UNAVAILABLE, "no branch has a weight");
+                };
+                let call = Call {
+                    thread: self.thread.clone(),
+                    route: route.clone(),
+                    group: group.clone(),
+                    client: self.client,
+                    trusted: self.trusted,
+                    ids: self.ids.clone(),
+                    host: self.host.clone(),
+                    early: (!self.origin.conn.is_h2).then(|| self.origin.conn.clone()),
+                };
+                let held = upgrade.is_some() && !self.origin.conn.is_h2;
+                let response = forward::forward(&call, request, upgrade).await;
+                if held {
+                    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    self.origin.io.release(upgraded);
+                }
+                response
+            }
+        }
+    }
+
+    /// What the request asks to change to; `None` for what is no upgrade or must not be one.
+    fn upgrade(&self, request: &mut Request<Incoming>) -> Option<Upgrading> {
+        if let Some(protocol) = request.extensions().get::<hyper::ext::Protocol>() {
+            let protocol = protocol.as_str().as_bytes().to_vec();
+            return Some(Upgrading {
+                on: hyper::upgrade::on(request),
+                protocol,
+                extended: true,
+            });
+        }
+        let protocol = request.headers().get(header::UPGRADE)?.as_bytes().to_vec();
+        let named = request
+            .headers()
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(|value| {
+                let mut words = value.as_bytes().split(|&b| b == b',');
+                words.any(|w| w.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            });
+        // Moving to h2c would let requests pass that no route has seen.
+        let bodiless = http_body::Body::is_end_stream(request.body());
+        let wanted = named && bodiless && !protocol.eq_ignore_ascii_case(b"h2c");
+        if !wanted || request.version() != Version::HTTP_11 {
+            self.origin.io.release(false);
+            return None;
+        }
+        Some(Upgrading {
+            on: hyper::upgrade::on(request),
+            protocol,
+            extended: false,
+        })
+    }
+
+    fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
+        reply::error(status, why, &self.ids)
+    }
+
+    fn to_https(&self, uri: &Uri, name: &str) -> Response<Body> {
+        let port = self.config.https_port.filter(|port| *port != 443);
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let target = uri.path_and_query().map_or("/", |pq| pq.as_str());
+        let to = format!("https://{name}{port}{target}");
+        reply::redirect(StatusCode::PERMANENT_REDIRECT, &to)
+    }
+
+    fn values<'v>(
+        &'v self,
+        path: &'v str,
+        query: Option<&'v str>,
+        params: &'v Params,
+    ) -> Values<'v> {
+        Values {
+            host: &self.host,
+            path,
+            query,
+            scheme: self.client.scheme.as_str(),
+            client_ip: &self.client.ip,
+            request_id: self.ids.request_id(),
+            params,
+        }
+    }
+
+    /// Sets the path that goes on: the one that was matched, or what the route makes of it.
+    fn rewrite(
+        &self,
+        route: &Route,
+        path: &str,
+        params: &Params,
+        parts: &mut http::request::Parts,
+    ) {
+        let query = parts.uri.query();
+        let target = match &route.rewrite {
+            None if path == parts.uri.path() => return,
+            None => with_query(path, query),
+            Some(Rewrite::Prefix { strip, with }) => {
+                let rest = path.get(*strip..).unwrap_or("");
+                let slash = if with.ends_with('/') || rest.starts_with('/') {
+                    ""
+                } else {
+                    "/"
+                };
+                let rest = if with.ends_with('/') {
+                    rest.trim_start_matches('/')
+                } else {
+                    rest
+                };
+                with_query(&format!("{with}{slash}{rest}"), query)
+            }
+            Some(Rewrite::Template(template)) => template.render(&self.values(path, query, params)),
+            Some(Rewrite::Regex {
+                pattern,
+                replacement,
+            }) => with_query(&pattern.replace(path, replacement), query),
+        };
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        match target.parse() {
+            Ok(target) => uri.path_and_query = Some(target),
+            Err(error) => {
+                tracing::warn!(route = %route.name, %error, "a rewrite makes no valid path");
+            }
+        }
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    }
+
+    fn edit(&self, edits: &[Edit], path: &str, params: &Params, parts: &mut http::request::Parts) {
+        if !edits.is_empty() {
+            let query = parts.uri.query().map(str::to_owned);
+            let values = self.values(path, query.as_deref(), params);
+            apply(edits, &values, &mut parts.headers);
+        }
+    }
+
+    /// The last touches, for every answer.
+    fn finish(
+        &self,
+        response: Response<Body>,
+        trace: Trace,
+        before: Option<Before>,
+        begun: Instant,
+        asks_close: bool,
+    ) -> Response<OutBody> {
+        let (mut parts, body) = response.into_parts();
+        if let Some(route) = trace
+            .route
+            .as_ref()
+            .filter(|r| !r.response_headers.is_empty())
+        {
+            let params = Params::new();
+            apply(
+                &route.response_headers,
+                &self.values("", None, &params),
+                &mut parts.headers,
+            );
+        }
+        let hsts = trace.site.as_ref().and_then(|site| site.hsts.as_ref());
+        if let Some(hsts) = hsts.filter(|_| self.client.scheme == Scheme::Https) {
+            parts
+                .headers
+                .insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if self.origin.conn.is_h2 {
+            parts.headers.remove(header::CONNECTION);
+        } else if (self.thread.shared.is_draining() || asks_close)
+            && parts.status != StatusCode::SWITCHING_PROTOCOLS
+        {
+            parts
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let log = &self.config.access_log;
+        let record = before
+            .filter(|_| log.wants(parts.status.as_u16()))
+            .map(|before| Box::new(self.record(&mut parts, trace, before, begun)));
+        let body = OutBody::new(body, record, self.origin.conn.clone());
+        Response::from_parts(parts, body)
+    }
+
+    fn record(
+        &self,
+        parts: &mut http::response::Parts,
+        trace: Trace,
+        before: Before,
+        begun: Instant,
+    ) -> Record {
+        let none: Arc<str> = "".into();
+        Record {
+            log: self.config.access_log.clone(),
+            time: before.time,
+            begun,
+            client: self.client.ip,
+            method: before.method,
+            uri: before.uri,
+            host: self.host.clone(),
+            version: before.version,
+            status: parts.status.as_u16(),
+            bytes_in: before.bytes_in,
+            site: trace
+                .site
+                .map_or_else(|| none.clone(), |site| site.name.clone()),
+            route: trace.route.map_or(none, |route| route.name.clone()),
+            served: parts.extensions.remove::<Served>().unwrap_or_default(),
+            cache: trace.cache,
+            ids: self.ids.clone(),
+            user: trace.user,
+            user_agent: before.user_agent,
+            referer: before.referer,
+            tls: self.origin.conn.tls_version,
+        }
+    }
+}
+
+fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+fn apply(edits: &[Edit], values: &Values<'_>, headers: &mut http::HeaderMap) {
+    let value = |template: &Template| HeaderValue::from_str(&template.render(values)).ok();
+    for edit in edits {
+        match edit {
+            Edit::Set(name, template) => {
+                if let Some(value) = value(template) {
+                    headers.insert(name, value);
+                }
+            }
+            Edit::Add(name, template) => {
+                if let Some(value) = value(template) {
+                    headers.append(name, value);
+                }
+            }
+            Edit::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}

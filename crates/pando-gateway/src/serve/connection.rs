@@ -1,0 +1,152 @@
+//! One client connection from its first byte to its last: protocol, requests, end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::conn::{Command, ConnState};
+use super::guard::Guard;
+use super::io::{ClientIo, ClientStream};
+use super::out::OutBody;
+use crate::client::Scheme;
+use crate::clock;
+use crate::pipeline::{self, Origin};
+use crate::serve::sweep::Connections;
+use crate::shared::Thread;
+
+const H2_WINDOW: u32 = 1024 * 1024;
+const H2_RESETS_PENDING: usize = 32;
+/// hyper's read buffer: the largest head and one read of a body.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// A stream that is ready to speak HTTP.
+pub struct Ready {
+    pub stream: ClientStream,
+    pub peer: std::net::SocketAddr,
+    pub local: std::net::SocketAddr,
+    pub scheme: Scheme,
+    pub tls_version: &'static str,
+    pub is_h2: bool,
+}
+
+/// Serves a connection to its end.
+pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connections>) {
+    let limits = thread.shared.config.load().limits.clone();
+    let state = Arc::new(ConnState::new(
+        ready.peer,
+        ready.local,
+        ready.scheme,
+        ready.tls_version,
+        ready.is_h2,
+        clock::now_ms(),
+    ));
+    connections.add(&state);
+    let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(READ_BUFFER);
+    let headers = limits.headers as usize;
+    let guard = (!ready.is_h2).then(|| Guard::new(header_bytes, headers));
+    let io = ClientIo::new(ready.stream, guard, state.clone(), headers);
+    let origin = Arc::new(Origin {
+        conn: state.clone(),
+        io: io.clone(),
+    });
+    let service_thread = thread.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (thread, origin) = (service_thread.clone(), origin.clone());
+        async move {
+            origin.conn.request_begins();
+            let response = pipeline::answer(thread, origin, request).await;
+            Ok::<Response<OutBody>, Infallible>(response)
+        }
+    });
+    let stream = TokioIo::new(io.clone());
+    let ended = if ready.is_h2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.h2_streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(H2_RESETS_PENDING)
+            .initial_stream_window_size(H2_WINDOW)
+            .initial_connection_window_size(H2_WINDOW)
+            .enable_connect_protocol();
+        let connection = builder.serve_connection(stream, service);
+        let shut_down = |c: Pin<&mut _>| http2::Connection::graceful_shutdown(c);
+        Served::new(connection, shut_down, &state, io).await
+    } else {
+        let connection = http1::Builder::new()
+            .max_headers(headers.max(1))
+            .max_buf_size(header_bytes.max(READ_BUFFER))
+            .header_read_timeout(None::<std::time::Duration>)
+            .half_close(true)
+            .serve_connection(stream, service)
+            .with_upgrades();
+        let shut_down = |c: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(c);
+        Served::new(connection, shut_down, &state, io).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.addr = %state.peer, %error, "a client connection ended");
+    }
+}
+
+/// hyper's connection, with what the sweep and early answers want of it.
+struct Served<C, F> {
+    connection: Pin<Box<C>>,
+    shut_down: F,
+    state: Arc<ConnState>,
+    io: ClientIo,
+    told: bool,
+    registered: bool,
+}
+
+impl<C, F> Served<C, F> {
+    fn new(connection: C, shut_down: F, state: &Arc<ConnState>, io: ClientIo) -> Self {
+        Self {
+            connection: Box::pin(connection),
+            shut_down,
+            state: state.clone(),
+            io,
+            told: false,
+            registered: false,
+        }
+    }
+}
+
+impl<C, F> Future for Served<C, F>
+where
+    C: Future<Output = hyper::Result<()>>,
+    F: Fn(Pin<&mut C>) + Unpin,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if !this.registered {
+            // A task's waker is the same for its life.
+            this.registered = true;
+            this.state.set_waker(cx.waker());
+        }
+        match this.state.command() {
+            Command::Serve => {}
+            Command::Shutdown if this.told => {}
+            Command::Shutdown => {
+                this.told = true;
+                (this.shut_down)(this.connection.as_mut());
+            }
+            Command::Abort => return Poll::Ready(Ok(())),
+        }
+        if this.state.has_early() {
+            while let Some(early) = this.state.take_early() {
+                this.io.write_early(cx, early);
+            }
+        }
+        this.connection.as_mut().poll(cx)
+    }
+}

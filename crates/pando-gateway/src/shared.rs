@@ -1,0 +1,109 @@
+//! What the threads share, and what each has for itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ipnet::IpNet;
+
+use crate::access_log::AccessLog;
+use crate::routing::Routing;
+use crate::upstream::Group;
+
+/// One configuration, as requests see it.
+pub struct Config {
+    pub routing: Routing,
+    pub access_log: Arc<AccessLog>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub limits: gateway_spec::Limits,
+    pub timeouts: gateway_spec::Timeouts,
+    /// Where plain requests are redirected to.
+    pub https_port: Option<u16>,
+}
+
+/// Of the whole process, for its life.
+pub struct Shared {
+    pub config: ArcSwap<Config>,
+    /// Every group of upstreams of the present configuration.
+    pub groups: ArcSwap<Vec<Arc<Group>>>,
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
+    /// Answers say `Connection: close` and idle connections are let go.
+    pub draining: AtomicBool,
+    /// Connections that left HTTP and live.
+    tunnels: AtomicU32,
+    pub connections: AtomicU64,
+    /// Connections of each thread.
+    pub per_thread: Box<[AtomicU64]>,
+    pub requests: AtomicU64,
+}
+
+/// One serving thread.
+pub struct Thread {
+    pub shared: Arc<Shared>,
+    pub index: usize,
+}
+
+impl Config {
+    pub fn trusts(&self, ip: std::net::IpAddr) -> bool {
+        if self.trusted_proxies.is_empty() {
+            return false;
+        }
+        let ip = ip.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&ip))
+    }
+}
+
+impl Shared {
+    pub fn new(config: Config, threads: usize) -> Self {
+        Self {
+            config: ArcSwap::from_pointee(config),
+            groups: ArcSwap::default(),
+            tls: ArcSwapOption::empty(),
+            draining: AtomicBool::new(false),
+            tunnels: AtomicU32::new(0),
+            connections: AtomicU64::new(0),
+            per_thread: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    pub fn body_ms(&self) -> Duration {
+        Duration::from_millis(self.config.load().timeouts.body_ms)
+    }
+
+    /// Closes idle upstream connections of a thread that are too old.
+    pub fn sweep_upstreams(&self, thread: usize, now_ms: u64) {
+        for group in self.groups.load().iter() {
+            for endpoint in group.endpoints().iter() {
+                endpoint.sweep(thread, now_ms);
+            }
+        }
+    }
+
+    pub fn open_connections(&self, thread: usize) -> u64 {
+        self.per_thread[thread].load(Relaxed)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Counts a tunnel until the guard is dropped.
+    pub fn tunnel(self: &Arc<Self>) -> TunnelGuard {
+        self.tunnels.fetch_add(1, Relaxed);
+        TunnelGuard(self.clone())
+    }
+
+    pub fn tunnels(&self) -> u32 {
+        self.tunnels.load(Relaxed)
+    }
+}
+
+pub struct TunnelGuard(Arc<Shared>);
+
+impl Drop for TunnelGuard {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,50 @@
+//! Workers of an app as endpoints: what the supervisor says becomes what requests are balanced by.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use gateway_spec::Protocol;
+use gateway_spec::link::{AppEndpoints, Endpoint as Told};
+
+use super::endpoint::{Address, Known};
+use super::group::Group;
+use crate::clock;
+
+/// Takes over what the supervisor says of the group's app.
+pub fn set(group: &Group, app: &AppEndpoints) {
+    let all = app.endpoints.iter().filter_map(|told| known(app, told));
+    group.set(all.collect());
+    let now_ms = clock::now_ms();
+    for endpoint in group.endpoints().iter() {
+        let told = app
+            .endpoints
+            .iter()
+            .find(|t| known(app, t).as_ref() == Some(&endpoint.known));
+        let Some(told) = told else {
+            continue;
+        };
+        let open = told.state.is_available();
+        let was_closed = endpoint.closed.swap(!open, Relaxed);
+        let lag_us = u32::try_from(told.lag_us).unwrap_or(u32::MAX);
+        endpoint.lag_us.store(lag_us, Relaxed);
+        if was_closed && open {
+            let since = now_ms.saturating_sub(told.ready_ms);
+            endpoint.since_ms.store(since, Relaxed);
+        }
+    }
+    group.wake_all();
+}
+
+fn known(app: &AppEndpoints, told: &Told) -> Option<Known> {
+    let address = match told.address.strip_prefix("unix:") {
+        Some(path) => Address::Unix(path.into()),
+        None => Address::Tcp(told.address.parse().ok()?),
+    };
+    Some(Known {
+        address,
+        label: format!("{}/{}", app.app, told.instance).into(),
+        host: "localhost".into(),
+        protocol: Protocol::Http1,
+        weight: 1,
+        backup: false,
+    })
+}
