@@ -1,6 +1,7 @@
 //! What ten thousand kept connections hold in memory.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use e2e::http::Connection;
@@ -13,6 +14,8 @@ use super::peer::{Plan, Proxy};
 use crate::bench::table;
 
 const CONNECTIONS: usize = 10_000;
+/// Whoever gives memory back when nothing happens has this long for it.
+const REST: Duration = Duration::from_secs(5);
 /// Beside the connections themselves.
 const OTHER_FILES: u64 = 200;
 
@@ -38,6 +41,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
             ensure!(answer.status == 200, "{}: {}", what(), answer.status);
             connections.push(connection);
         }
+        std::thread::sleep(REST);
         proxy.check()?;
         let pids = proxy.pids();
         let (pss, rss) = (
