@@ -17,6 +17,7 @@ pub mod files;
 pub mod forward;
 pub mod gateway;
 mod ids;
+pub mod limits;
 pub mod link;
 mod pipeline;
 pub mod problem;

@@ -73,8 +73,7 @@ impl Leaky {
         verdict
     }
 
-    /// What [`Leaky::check`] would say, without counting. With several limits at once a request
-    /// that one of them rejects is counted by none: peek at all, then [`Leaky::pour`].
+    /// What [`Leaky::check`] would say, without counting.
     pub fn peek(&self, bucket: &Bucket, now_ms: u64) -> Verdict {
         let level = self.poured(bucket, now_ms).level;
         let capacity = self.capacity();
@@ -90,9 +89,10 @@ impl Leaky {
         }
     }
 
-    /// Counts a request, whatever [`Leaky::peek`] says.
-    pub fn pour(&self, bucket: &mut Bucket, now_ms: u64) {
-        *bucket = self.poured(bucket, now_ms);
+    /// Takes back one request that passed [`Leaky::check`]: with several limits at once, what one
+    /// of them rejects is counted by none.
+    pub fn refund(&self, bucket: &mut Bucket) {
+        bucket.level = bucket.level.saturating_sub(self.drop());
     }
 
     /// Requests that would pass now, one right after the other.

@@ -68,6 +68,17 @@ fn headers_say_what_is_left() {
 }
 
 #[test]
+fn a_refund_makes_room_for_one() {
+    let mut bucket = Bucket::default();
+    assert_eq!(passed(&NODELAY, &mut bucket, 99, 0), 21);
+    NODELAY.refund(&mut bucket);
+    assert_eq!(passed(&NODELAY, &mut bucket, 99, 0), 1);
+    let mut empty = Bucket::default();
+    NODELAY.refund(&mut empty);
+    assert_eq!(empty, Bucket::default());
+}
+
+#[test]
 fn slow_rates_lose_nothing_to_rounding() {
     let hourly = Leaky {
         rate: 7,

@@ -1,0 +1,223 @@
+//! Limits that machines share, with a real Redis that comes and goes.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_spec::{KeyPart, Limit, Secret};
+use pando_gateway::client::{Client, Scheme};
+use pando_gateway::limits::{LimitStore, Limits};
+
+/// For what should happen soon.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Redis {
+    port: u16,
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start(port: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let child = Command::new("redis-server")
+            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+            .args(["--port", &port.to_string(), "--requirepass", "s3cret"])
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server (Debian package redis-server)");
+        Self {
+            port,
+            child,
+            _dir: dir,
+        }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Stopped or going on, as a host that is overloaded: connections stay.
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let done = Command::new("kill").args([signal, &pid]).status();
+        assert!(done.expect("kill").success());
+    }
+
+    fn url(&self) -> Secret {
+        Secret::new(format!("redis://:s3cret@127.0.0.1:{}", self.port))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// One gateway of several.
+struct Machine {
+    store: Arc<LimitStore>,
+    limits: Limits,
+    start: Instant,
+}
+
+impl Machine {
+    fn new(limit: &Limit, redis: &Redis) -> Self {
+        let store = Arc::new(LimitStore::default());
+        store.redis(Some(&redis.url())).expect("a good address");
+        Self {
+            limits: Limits::new("a /", std::slice::from_ref(limit), None, &store),
+            store,
+            start: Instant::now(),
+        }
+    }
+
+    /// Another limit, over the same connection to Redis.
+    fn change(&mut self, limit: &Limit) {
+        self.limits = Limits::new("a /", std::slice::from_ref(limit), None, &self.store);
+    }
+
+    async fn passes(&self, ip: [u8; 4]) -> bool {
+        let any = SocketAddr::from(([127, 0, 0, 1], 1));
+        let client = Client {
+            ip: ip.into(),
+            peer: any,
+            local: any,
+            scheme: Scheme::Http,
+        };
+        let head = http::Request::new(()).into_parts().0;
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).expect("a short test");
+        self.limits.check(&client, &head, now_ms).await.is_ok()
+    }
+
+    async fn passed(&self, ip: [u8; 4], requests: usize) -> usize {
+        let mut passed = 0;
+        for _ in 0..requests {
+            passed += usize::from(self.passes(ip).await);
+        }
+        passed
+    }
+}
+
+/// So slow that the time a test takes lets nobody in.
+fn limit(burst: u32) -> Limit {
+    Limit {
+        per: vec![KeyPart::Ip],
+        zone: None,
+        rate: 1,
+        period_ms: 3_600_000,
+        burst,
+        nodelay: true,
+        shared: true,
+        dry_run: false,
+    }
+}
+
+/// Waits until both count together: a new address is let in once by the one, then by the other
+/// no more. Returns the address to be used next.
+async fn together(one: &Machine, two: &Machine, mut next: u8) -> u8 {
+    let start = Instant::now();
+    loop {
+        let ip = [10, 0, 1, next];
+        next += 1;
+        let first = one.passed(ip, 2).await + two.passed(ip, 2).await;
+        if first == 2 {
+            return next;
+        }
+        assert!(
+            start.elapsed() < PATIENCE && next < 250,
+            "they never counted together"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn machines_count_together_and_alone_while_redis_is_dead() {
+    let mut redis = Redis::start(free_port());
+    let (one, two) = (
+        Machine::new(&limit(1), &redis),
+        Machine::new(&limit(1), &redis),
+    );
+    let next = together(&one, &two, 0).await;
+
+    redis.kill();
+    // What was counted together still holds on the machine that counted it.
+    let used = [10, 0, 1, next - 1];
+    assert_eq!(one.passed(used, 5).await, 0);
+    let start = Instant::now();
+    for n in 0..50 {
+        assert_eq!(one.passed([10, 0, 2, n], 3).await, 2);
+        assert_eq!(two.passed([10, 0, 2, n], 3).await, 2);
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "requests waited for a dead Redis"
+    );
+
+    let redis = Redis::start(redis.port);
+    let next = together(&one, &two, next).await;
+
+    // It stops answering while connections stay: the first requests wait their 50 ms, no others.
+    redis.signal("-STOP");
+    let start = Instant::now();
+    for n in 0..50 {
+        assert_eq!(one.passed([10, 0, 3, n], 3).await, 2);
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "requests waited for a stopped Redis"
+    );
+    redis.signal("-CONT");
+    together(&one, &two, next).await;
+}
+
+/// What two machines let through together is what one bucket lets through.
+#[tokio::test]
+async fn redis_counts_as_the_local_bucket_does() {
+    let redis = Redis::start(free_port());
+    let mut machines = [(); 2].map(|()| Machine::new(&limit(1), &redis));
+    together(&machines[0], &machines[1], 0).await;
+    let by_the_second = Limit {
+        rate: 10,
+        period_ms: 1000,
+        ..limit(20)
+    };
+    for machine in &mut machines {
+        machine.change(&by_the_second);
+    }
+    let ip = [10, 0, 8, 8];
+    let start = Instant::now();
+    let (mut passed, mut asked) = (0, 0);
+    while start.elapsed() < Duration::from_millis(2_500) {
+        passed += machines[asked % 2].passed(ip, 1).await;
+        asked += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The burst, the first, and ten a second; a second more or less for a busy machine.
+    let due = 21 + start.elapsed().as_millis() / 100;
+    let passed = passed as u128;
+    assert!(
+        passed <= due + 1 && passed + 10 >= due,
+        "{passed} of {asked}, due {due}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_makes_no_sense_is_refused() {
+    let store = LimitStore::default();
+    assert!(store.redis(Some(&Secret::new("http://x"))).is_err());
+    assert!(store.redis(None).is_ok());
+}
