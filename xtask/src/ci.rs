@@ -3,7 +3,7 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
@@ -14,6 +14,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("pebble", "pebble"),
+    ("redis-server", "redis-server"),
 ];
 /// Beyond the workspace's own lints.
 const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];
