@@ -21,6 +21,7 @@ pub mod limits;
 pub mod link;
 mod pipeline;
 pub mod problem;
+pub mod protect;
 pub mod proxy_protocol;
 mod reply;
 pub mod route;
