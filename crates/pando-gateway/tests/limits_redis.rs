@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gateway_spec::{KeyPart, Limit, Secret};
@@ -213,6 +213,84 @@ async fn redis_counts_as_the_local_bucket_does() {
         passed <= due + 1 && passed + 10 >= due,
         "{passed} of {asked}, due {due}"
     );
+}
+
+/// The thread that holds the connection ends; the others go on and join anew.
+#[test]
+fn the_connection_outlives_the_thread_that_made_it() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime")
+    };
+    let redis = Redis::start(free_port());
+    let (one, two, next) = runtime().block_on(async {
+        let (one, two) = (
+            Machine::new(&limit(1), &redis),
+            Machine::new(&limit(1), &redis),
+        );
+        let next = together(&one, &two, 0).await;
+        (one, two, next)
+    });
+    let next = runtime().block_on(together(&one, &two, next));
+    // Ended while it joins.
+    let port = redis.port;
+    drop(redis);
+    runtime().block_on(async { assert_eq!(one.passed([10, 0, 7, 7], 3).await, 2) });
+    let redis = Redis::start(port);
+    runtime().block_on(together(&one, &two, next));
+    drop(redis);
+}
+
+/// What the log says, as lines.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || sink.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let mut redis = Redis::start(free_port());
+    let (one, two) = (
+        Machine::new(&limit(1), &redis),
+        Machine::new(&limit(1), &redis),
+    );
+    let next = together(&one, &two, 0).await;
+    // Redis may have been asked before it listened.
+    log.0.lock().unwrap().clear();
+    let said = |what: &str| {
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!log.contains("s3cret"), "{log}");
+        log.lines().filter(|line| line.contains(what)).count()
+    };
+    redis.kill();
+    for n in 0..30 {
+        assert_eq!(one.passed([10, 0, 2, n], 3).await, 2);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Once for each machine, when it has noticed.
+    assert_eq!(said("does not answer"), 1);
+    assert_eq!(two.passed([10, 0, 4, 1], 1).await, 1);
+    assert_eq!(said("does not answer"), 2);
+    assert_eq!(said("answers again"), 0);
+    let _redis = Redis::start(redis.port);
+    together(&one, &two, next).await;
+    assert_eq!([said("does not answer"), said("answers again")], [2, 2]);
 }
 
 #[tokio::test]
