@@ -25,7 +25,7 @@ mod slot;
 mod table;
 
 pub use certificate::{Certificate, PairError};
-pub use certificates::{CertificateStatus, Certificates};
+pub use certificates::{CertificateStatus, Certificates, LOOK_INTERVAL};
 pub use files::{DirectFiles, FileSource, MAX_PEM_BYTES, Stamp};
 pub use server::{ACME_ALPN, is_challenge, server_config};
 

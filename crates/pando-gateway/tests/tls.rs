@@ -263,6 +263,35 @@ async fn an_upstream_that_asks_gets_our_certificate() {
     assert_eq!(roots(&authority.pem()).len(), 1);
 }
 
+#[tokio::test]
+async fn an_upstreams_authorities_may_come_late_and_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (Authority::new(), Authority::new());
+    let pair = first.issue(&["up.example"]);
+    let served = certificates(&[files_site(dir.path(), &["up.example"], &pair)]);
+    let address = serve(server_config(&served).unwrap()).await;
+    let tls = UpstreamTls {
+        ca: Some(dir.path().join("ca.pem")),
+        ..UpstreamTls::default()
+    };
+    let connectors = client::Connectors::new(tls, Arc::new(DirectFiles));
+    let problem = connectors.get(Protocol::H2).unwrap_err().to_string();
+    assert!(problem.contains("ca.pem"), "{problem}");
+    write(dir.path(), "ca.pem", &second.pem());
+    connectors.look();
+    let wrong = connectors.get(Protocol::Https).unwrap();
+    connect(address, &wrong, "up.example").await.unwrap_err();
+    let both = second.pem() + &first.pem();
+    write(dir.path(), "ca.pem", &both);
+    connectors.look();
+    let right = connectors.get(Protocol::Https).unwrap();
+    connect(address, &right, "up.example").await.unwrap();
+    write(dir.path(), "ca.pem", "damaged");
+    connectors.look();
+    let kept = connectors.get(Protocol::H2).unwrap();
+    connect(address, &kept, "up.example").await.unwrap();
+}
+
 /// OpenSSL's client, where there is one: TLS 1.2 and 1.3, resumption, refusal of TLS 1.1.
 #[tokio::test]
 async fn openssl_agrees() {

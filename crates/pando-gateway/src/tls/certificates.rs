@@ -18,6 +18,9 @@ use super::slot::{Look, Slot};
 use super::table::{Entry, Table};
 use crate::problem::Problem;
 
+/// How often files are looked at, unless told otherwise.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Answers a TLS-ALPN-01 validation of a host.
 pub type ChallengeAnswers = dyn Fn(&str) -> Option<Arc<CertifiedKey>> + Send + Sync;
 

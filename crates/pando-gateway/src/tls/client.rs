@@ -1,6 +1,9 @@
 //! The gateway as a TLS client of its upstreams.
 
+mod connectors;
 mod verify;
+
+pub use connectors::Connectors;
 
 use std::path::Path;
 use std::sync::Arc;
