@@ -37,6 +37,7 @@
 //!   it. A process that binds a more specific address on the same port takes the connections
 //!   to that address, as everywhere.
 
+mod beside;
 pub mod bpf;
 mod diag;
 mod error;
@@ -48,6 +49,7 @@ mod single;
 mod sockopt;
 mod unix;
 
+pub use beside::Beside;
 pub use error::{Holder, OpenError, SteerError};
 pub use group::Group;
 pub use holder::{holder, listening_ports};

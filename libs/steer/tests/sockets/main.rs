@@ -5,6 +5,7 @@
 )]
 
 mod adoption;
+mod beside;
 mod client;
 mod in_flight;
 mod opening;
