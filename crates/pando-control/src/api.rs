@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use app_spec::{AppSpec, Instances};
+use gateway_spec::link::{self, Ask};
 use serde::{Deserialize, Serialize};
 
 /// Bumped when a client of the old version would misread an answer.
@@ -65,6 +66,10 @@ pub enum Request {
     /// The specs as journaled. Answers [`Answer::Specs`].
     Specs {
         select: Select,
+    },
+    /// A question to the gateway that serves. Answers [`Answer::Gateway`].
+    Gateway {
+        ask: Ask,
     },
     /// Lines as [`Frame::Log`].
     Logs {
@@ -139,6 +144,7 @@ pub enum Answer {
     Apps(Vec<AppView>),
     Env(BTreeMap<String, String>),
     Specs(Vec<AppSpec>),
+    Gateway(link::Answer),
     /// The end of a stream (logs without follow).
     End,
 }

@@ -162,6 +162,7 @@ fn is_read(request: &Request) -> bool {
         | Request::Delete { .. }
         | Request::Scale { .. }
         | Request::Signal { .. }
+        | Request::Gateway { .. }
         | Request::Upgrade { .. }
         | Request::Kill => false,
     }

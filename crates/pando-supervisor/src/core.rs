@@ -15,6 +15,8 @@
 
 mod app;
 mod effect;
+mod feed;
+mod gateway;
 mod input;
 mod instance;
 mod kept;
@@ -22,6 +24,7 @@ mod launch;
 mod mark;
 mod node;
 mod operation;
+mod private;
 mod random;
 mod readiness;
 mod retire;
@@ -42,8 +45,9 @@ pub use effect::{AppRecord, Effect, ListenMode, Notice, Probe, SpawnOrder};
 pub use input::{Exit, Input, OpenFailure, Order, Target};
 pub use instance::Instance;
 pub use operation::{Failure, OpId, Outcome};
+pub use private::PRIVATE_HOSTS_TRIED;
 pub use random::Random;
-pub use snapshot::{AppSnapshot, ListenerSnapshot, WorkerSnapshot};
+pub use snapshot::{AppSnapshot, ListenerSnapshot, PrivateSnapshot, WorkerSnapshot};
 pub use worker::{Phase, Worker};
 
 /// Milliseconds on a clock that never goes back and that survives this process (CLOCK_MONOTONIC).
@@ -56,6 +60,7 @@ pub struct Core {
     owners: BTreeMap<WorkerId, String>,
     /// Workers alive and ever made, when `owners` was written.
     known_workers: (usize, u32),
+    feed: feed::Feed,
     cx: Context,
 }
 
@@ -68,6 +73,7 @@ pub struct Context {
     effects: VecDeque<Effect>,
     next_worker: u32,
     next_conn: u64,
+    next_config: u64,
 }
 
 impl Context {
@@ -78,6 +84,12 @@ impl Context {
     fn new_worker(&mut self) -> WorkerId {
         self.next_worker += 1;
         WorkerId(self.next_worker)
+    }
+
+    /// A number that no gateway has heard, whatever supervisor started it.
+    fn new_config(&mut self) -> u64 {
+        self.next_config += 1;
+        self.next_config
     }
 
     fn new_conn(&mut self) -> ConnId {
@@ -102,6 +114,7 @@ impl Core {
             apps: BTreeMap::new(),
             owners: BTreeMap::new(),
             known_workers: (0, 0),
+            feed: feed::Feed::default(),
             cx: Context {
                 now: 0,
                 cores: options.cores,
@@ -110,6 +123,7 @@ impl Core {
                 effects: VecDeque::new(),
                 next_worker: 0,
                 next_conn: 0,
+                next_config: options.first_message,
             },
         }
     }
@@ -127,9 +141,16 @@ impl Core {
                 key,
                 conn,
                 client,
+                private,
             } => {
-                self.with(&app, |a, cx| a.accepted(cx, key, conn, client));
+                self.with(&app, |a, cx| a.accepted(cx, key, conn, client, private));
             }
+            Input::OpenedPrivate {
+                app,
+                key,
+                seat,
+                result,
+            } => self.with(&app, |a, cx| a.opened_private(cx, &key, seat, result)),
             Input::Queued {
                 app,
                 key,
@@ -167,7 +188,8 @@ impl Core {
 
     /// When [`Core::tick`] must be called next, at the latest.
     pub fn next_deadline(&self) -> Option<Ms> {
-        self.apps.values().filter_map(App::next_deadline).min()
+        let apps = self.apps.values().filter_map(App::next_deadline);
+        apps.chain(self.feed.load_due).min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {
@@ -224,9 +246,11 @@ impl Core {
         for name in waiting {
             self.with(&name, App::dependencies_are_ready);
         }
+        self.mark_routed();
         for app in self.apps.values_mut() {
             app.after_step(&mut self.cx);
         }
+        self.feed();
         let workers: usize = self.apps.values().map(|a| a.workers.len()).sum();
         if self.known_workers != (workers, self.cx.next_worker) {
             self.known_workers = (workers, self.cx.next_worker);

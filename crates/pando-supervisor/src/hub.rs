@@ -10,11 +10,13 @@ mod channels;
 mod control;
 mod effects;
 mod events;
+mod gateway;
 mod launch;
 mod listeners;
 mod logs;
 mod own_log;
 mod preload;
+mod private;
 mod probe;
 mod restore;
 mod usage;
@@ -35,7 +37,7 @@ use pando_root::link::Link;
 use pando_root::proto::ToRoot;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::core::{Core, Input, Ms, OpId};
+use crate::core::{self, Core, Input, Ms, OpId};
 use crate::journal::Journal;
 use crate::poller::{Poller, wake_fd};
 
@@ -113,6 +115,7 @@ pub struct Hub {
     marks: restore::Marks,
     calls: calls::Calls,
     usage: usage::Usage,
+    questions: gateway::Questions,
     watches: watch::Watches,
     log_followers: logs::Followers,
     own_log: own_log::OwnLog,
@@ -189,6 +192,7 @@ impl Hub {
                 (self.options.settled)();
             }
             self.flush_waiting_channels();
+            self.drop_old_questions(now);
             self.sample(now);
             if self.core.next_deadline().is_some_and(|due| due <= now) {
                 self.core.tick(now);
@@ -217,6 +221,7 @@ impl Hub {
             due = due.min(deadline);
         }
         due = due.min(self.usage.next_at(&self.core));
+        due = due.min(self.questions.next_at().unwrap_or(due));
         if self.waiting_channels().next().is_some() {
             due = due.min(now + RETRY_MS);
         }
@@ -265,26 +270,36 @@ impl Hub {
         if !self.options.foreground || self.ending.is_some() {
             return;
         }
-        let over = self.core.apps().all(|app| app.exited().is_some());
         let looping = self
             .core
             .apps()
             .any(|a| a.instances().iter().any(|i| i.crash_loop));
-        if over {
+        if self.all_have_ended() {
             self.exit_code = self
                 .core
                 .apps()
                 .filter_map(|a| a.exited())
                 .max()
                 .unwrap_or(0);
-            self.end_after_answers(Some(ToRoot::Shutdown {
-                code: self.exit_code,
-            }));
+            if self.close_signal.is_none() {
+                // What is left is a gateway, if anything.
+                self.close_all(Some(15), None);
+            }
         } else if looping && self.close_signal.is_none() {
             tracing::error!(code = self.last_code, "crash loop: giving up");
             self.exit_code = self.last_code;
             self.close_all(Some(15), None);
         }
+    }
+
+    /// A gateway is there for the others; one that is alone serves files or other machines.
+    fn all_have_ended(&self) -> bool {
+        let is_gateway = |app: &&core::App| app.spec().gateway.is_some();
+        let ended = |app: &core::App| app.exited().is_some();
+        if self.core.apps().all(|app| is_gateway(&app)) {
+            return self.core.apps().all(ended);
+        }
+        self.core.apps().filter(|app| !is_gateway(app)).all(ended)
     }
 
     pub(crate) fn order(&mut self, app: &str, order: crate::core::Order) -> OpId {

@@ -19,6 +19,8 @@ pub struct Faults {
     pub bad_build: u64,
     pub scale: u64,
     pub supervisor_death: u64,
+    /// `kill -9` of the gateway, if there is one.
+    pub gateway_death: u64,
 }
 
 impl World {
@@ -47,6 +49,9 @@ impl World {
             self.order(Order::Scale {
                 instances: Instances::Count(count),
             });
+        }
+        if self.chance(self.faults.gateway_death) {
+            self.end_gateway(Exit::Signal(9));
         }
         if self.chance(self.faults.supervisor_death) {
             self.supervisor_dies();
@@ -97,8 +102,8 @@ impl World {
         self.core = core(self.random.draw(), self.now);
         let apps: Vec<_> = self
             .blobs
-            .app
-            .iter()
+            .apps
+            .values()
             .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
             .collect();
         let workers: Vec<_> = self
@@ -107,7 +112,7 @@ impl World {
             .values()
             .map(|(_, text)| serde_json::from_str(text).expect("what was written"))
             .collect();
-        let records: Vec<AppRecord> = self.journal.iter().cloned().collect();
+        let records: Vec<AppRecord> = self.journal.values().cloned().collect();
         self.kernel.gate_open = true;
         for sockets in self.kernel.listeners.values_mut() {
             sockets.accepted_here.clear();
@@ -122,6 +127,9 @@ impl World {
             .collect();
         for worker in strangers {
             self.end(worker, Exit::Signal(9));
+        }
+        if self.gateway.worker.is_some_and(|w| !known.contains(&w)) {
+            self.end_gateway(Exit::Signal(9));
         }
         self.carry_out();
     }

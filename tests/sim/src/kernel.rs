@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use node_cluster::HandleKey;
 use pando_supervisor::core::{Effect, ListenMode, Random};
 
+use crate::world::APP;
+
 /// One connection of a client, followed to its end.
 pub type Client = u64;
 
@@ -22,6 +24,8 @@ pub struct Sockets {
 #[derive(Debug, Default)]
 pub struct Kernel {
     pub listeners: BTreeMap<HandleKey, Sockets>,
+    /// Accept queues of seats' private addresses.
+    pub private: BTreeMap<(HandleKey, usize), VecDeque<Client>>,
     /// The app's gate: shut, the supervisor accepts nothing.
     pub gate_open: bool,
 }
@@ -63,12 +67,28 @@ impl Kernel {
                     sockets.accepted_here = seats;
                 }
             }
-            Effect::Gate { open, .. } => self.gate_open = open,
+            Effect::Gate { app, open } => {
+                if app == APP {
+                    self.gate_open = open;
+                }
+            }
+            Effect::ClosePrivate { key, seat, .. } => {
+                let waiting = self.private.remove(&(key, seat));
+                let lost = waiting.map_or(0, |queue| queue.len());
+                assert_eq!(
+                    lost, 0,
+                    "a private address was closed with connections waiting"
+                );
+            }
             other @ (Effect::Spawn(_)
             | Effect::Signal { .. }
             | Effect::Forget { .. }
             | Effect::Send { .. }
             | Effect::Open { .. }
+            | Effect::OpenPrivate { .. }
+            | Effect::Tell { .. }
+            | Effect::OpenFor { .. }
+            | Effect::Answered { .. }
             | Effect::DropConn { .. }
             | Effect::Probe { .. }
             | Effect::Persist(_)
@@ -108,11 +128,25 @@ impl Kernel {
         })
     }
 
+    /// A SYN of the gateway to a private address; false if nobody listens there.
+    pub fn arrive_at(&mut self, seat: usize, client: Client) -> bool {
+        let queue = self.private.iter_mut().find(|((_, s), _)| *s == seat);
+        queue.map(|(_, queue)| queue.push_back(client)).is_some()
+    }
+
+    /// The same from a private address, with its seat.
+    pub fn take_private(&mut self) -> Option<(HandleKey, usize, Client)> {
+        if !self.gate_open {
+            return None;
+        }
+        self.private.iter_mut().find_map(|((key, seat), queue)| {
+            let client = queue.pop_front()?;
+            Some((key.clone(), *seat, client))
+        })
+    }
+
     pub fn waiting(&self) -> usize {
-        self.listeners
-            .values()
-            .flat_map(|s| &s.queues)
-            .map(VecDeque::len)
-            .sum()
+        let seats = self.listeners.values().flat_map(|s| &s.queues);
+        seats.chain(self.private.values()).map(VecDeque::len).sum()
     }
 }

@@ -9,6 +9,7 @@
 //! `SEED=n cargo test -p sim` replays one run.
 
 mod faults;
+mod gateway;
 mod kernel;
 mod node;
 mod verdict;

@@ -49,10 +49,21 @@ impl World {
             self.served + self.excused + newest.len() as u64
         );
         assert!(self.served > 0);
+        self.check_gateway();
     }
 
     pub fn served(&self) -> u64 {
         self.served
+    }
+
+    /// Connections of the gateway that another worker took than they were for.
+    pub fn astray(&self) -> u64 {
+        self.astray
+    }
+
+    /// Connections of the gateway that a worker took.
+    pub fn aimed(&self) -> u64 {
+        self.hits
     }
 
     pub fn excused(&self) -> u64 {

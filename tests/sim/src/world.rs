@@ -10,6 +10,7 @@ use pando_supervisor::core::{
 };
 
 use crate::faults::Faults;
+use crate::gateway::{Gateway, address_of};
 use crate::kernel::{Client, Kernel};
 use crate::node::{Act, Character, Node};
 
@@ -36,7 +37,12 @@ pub struct World {
     pub(crate) excused: u64,
     /// Everyone not yet served or excused.
     pub(crate) open: BTreeSet<Client>,
-    pub(crate) journal: Option<AppRecord>,
+    pub(crate) gateway: Gateway,
+    /// The seat that a client of the gateway was sent to.
+    pub(crate) aimed: BTreeMap<Client, usize>,
+    pub(crate) hits: u64,
+    pub(crate) astray: u64,
+    pub(crate) journal: BTreeMap<String, AppRecord>,
     pub(crate) blobs: Blobs,
     pub(crate) next_op: u64,
     pub(crate) reloading: Option<OpId>,
@@ -50,7 +56,7 @@ pub struct World {
 /// What root keeps for a next supervisor.
 #[derive(Default)]
 pub(crate) struct Blobs {
-    pub(crate) app: Option<(u64, String)>,
+    pub(crate) apps: BTreeMap<String, (u64, String)>,
     pub(crate) workers: BTreeMap<WorkerId, (u64, String)>,
 }
 
@@ -83,7 +89,11 @@ impl World {
             served: 0,
             excused: 0,
             open: BTreeSet::new(),
-            journal: None,
+            gateway: Gateway::default(),
+            aimed: BTreeMap::new(),
+            hits: 0,
+            astray: 0,
+            journal: BTreeMap::new(),
             blobs: Blobs::default(),
             next_op: 0,
             reloading: None,
@@ -97,11 +107,15 @@ impl World {
     }
 
     pub(crate) fn order(&mut self, order: Order) -> OpId {
+        self.order_for(APP, order)
+    }
+
+    pub(crate) fn order_for(&mut self, app: &str, order: Order) -> OpId {
         self.next_op += 1;
         let op = OpId(self.next_op);
         self.input(Input::Order {
             op,
-            app: APP.to_owned(),
+            app: app.to_owned(),
             order: Box::new(order),
         });
         op
@@ -116,7 +130,7 @@ impl World {
         self.carry_out();
     }
 
-    fn worker(&mut self, worker: WorkerId, event: Target) {
+    pub(crate) fn worker(&mut self, worker: WorkerId, event: Target) {
         self.input(Input::Worker { worker, event });
     }
 
@@ -136,29 +150,23 @@ impl World {
 
     /// As the hub does: what a successor must know, whenever it changed.
     fn save(&mut self) {
-        let Some(app) = self.core.app(APP) else {
-            return;
-        };
-        if self
-            .blobs
-            .app
-            .as_ref()
-            .is_none_or(|(mark, _)| *mark != app.mark())
-        {
-            let text = serde_json::to_string(&app.snapshot()).expect("plain data");
-            self.blobs.app = Some((app.mark(), text));
-        }
-        self.blobs.workers.retain(|id, _| app.worker(*id).is_some());
-        for worker in app.workers() {
-            let mark = worker.mark();
-            if self
-                .blobs
-                .workers
-                .get(&worker.id)
-                .is_none_or(|(old, _)| *old != mark)
-            {
-                let text = serde_json::to_string(&app.worker_snapshot(worker)).expect("plain data");
-                self.blobs.workers.insert(worker.id, (mark, text));
+        let known = |id: &WorkerId| self.core.app_of(*id).is_some();
+        self.blobs.workers.retain(|id, _| known(id));
+        for app in self.core.apps() {
+            let kept = self.blobs.apps.get(app.name());
+            if kept.is_none_or(|(mark, _)| *mark != app.mark()) {
+                let text = serde_json::to_string(&app.snapshot()).expect("plain data");
+                let name = app.name().to_owned();
+                self.blobs.apps.insert(name, (app.mark(), text));
+            }
+            for worker in app.workers() {
+                let mark = worker.mark();
+                let kept = self.blobs.workers.get(&worker.id);
+                if kept.is_none_or(|(old, _)| *old != mark) {
+                    let text =
+                        serde_json::to_string(&app.worker_snapshot(worker)).expect("plain data");
+                    self.blobs.workers.insert(worker.id, (mark, text));
+                }
             }
         }
     }
@@ -174,6 +182,8 @@ impl World {
             } => {
                 if let Some(node) = self.nodes.get_mut(&worker) {
                     node.inbox.push_back((line, attach));
+                } else if self.gateway.worker == Some(worker) {
+                    self.gateway.line(&line);
                 }
             }
             Effect::Open {
@@ -191,15 +201,34 @@ impl World {
                 });
             }
             Effect::DropConn { conn } => self.drop_conn(conn),
-            Effect::Persist(record) => self.journal = Some(record),
+            Effect::OpenPrivate { app, key, seat, .. } => {
+                self.kernel.private.entry((key.clone(), seat)).or_default();
+                opened.push_back(Input::OpenedPrivate {
+                    app,
+                    key,
+                    seat,
+                    result: Ok(address_of(seat)),
+                });
+            }
+            Effect::Tell { worker, say } => {
+                if self.gateway.worker == Some(worker) {
+                    self.gateway.told(*say);
+                }
+            }
+            Effect::Persist(record) => {
+                self.journal.insert(record.spec.name.clone(), record);
+            }
             Effect::Finished { op, outcome } => self.finished(op, outcome),
             Effect::Forget { .. }
             | Effect::Probe { .. }
+            | Effect::OpenFor { .. }
+            | Effect::Answered { .. }
             | Effect::Unpersist { .. }
             | Effect::Notice(_)
             | Effect::Progress { .. } => {}
             other @ (Effect::Grow { .. }
             | Effect::CloseListener { .. }
+            | Effect::ClosePrivate { .. }
             | Effect::Steer { .. }
             | Effect::Accept { .. }
             | Effect::Gate { .. }) => self.kernel.apply(other),
@@ -234,6 +263,10 @@ impl World {
     }
 
     fn spawn(&mut self, order: &SpawnOrder) {
+        if order.spec.gateway.is_some() {
+            self.gateway.spawned(order.worker);
+            return;
+        }
         let Some(seat) = self
             .core
             .app(APP)
@@ -266,6 +299,9 @@ impl World {
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32) {
+        if self.gateway.worker == Some(worker) {
+            return self.end_gateway(Exit::Signal(signal));
+        }
         if signal == 9
             || self
                 .nodes
@@ -314,6 +350,7 @@ impl World {
             self.tell_ends();
             self.boot();
             self.turn_loops();
+            self.turn_gateway();
             self.accept_in_supervisor();
             if self.now.is_multiple_of(20) {
                 self.look_at_queues();
@@ -336,6 +373,19 @@ impl World {
     fn arrivals(&mut self) {
         for _ in 0..(self.random.draw() % 6) / 4 {
             self.next_client += 1;
+            let by_gateway = self.next_client.is_multiple_of(2);
+            let seat = self.gateway.pick(&mut self.random).filter(|_| by_gateway);
+            if let Some(seat) = seat {
+                let arrives = self.kernel.arrive_at(seat, self.next_client);
+                assert!(
+                    arrives,
+                    "the gateway was told of an address that is not there"
+                );
+                self.aimed.insert(self.next_client, seat);
+                self.arrived += 1;
+                self.open.insert(self.next_client);
+                continue;
+            }
             if self.kernel.arrive(self.next_client, &mut self.random) {
                 self.arrived += 1;
                 self.open.insert(self.next_client);
@@ -409,6 +459,10 @@ impl World {
                 Act::Say(line) => said.push(line),
                 Act::Took(conn) => {
                     if let Some(client) = self.conns.get(&conn) {
+                        if let Some(seat) = self.aimed.remove(client) {
+                            self.hits += 1;
+                            self.astray += u64::from(seat != node.seat);
+                        }
                         node.serving.push((*client, end));
                     }
                 }
@@ -450,6 +504,18 @@ impl World {
                 key,
                 conn,
                 client: None,
+                private: None,
+            });
+        }
+        while let Some((key, seat, client)) = self.kernel.take_private() {
+            let conn = self.core.new_conn();
+            self.conns.insert(conn, client);
+            self.input(Input::Accepted {
+                app: APP.to_owned(),
+                key,
+                conn,
+                client: None,
+                private: Some(seat),
             });
         }
     }

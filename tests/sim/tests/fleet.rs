@@ -11,6 +11,7 @@ const NEVER: Faults = Faults {
     bad_build: 0,
     scale: 0,
     supervisor_death: 0,
+    gateway_death: 0,
 };
 
 fn seeds() -> Vec<u64> {
@@ -21,11 +22,20 @@ fn seeds() -> Vec<u64> {
 }
 
 fn fleet(instances: u32, balances: &[Balance], faults: Faults) {
+    fleet_of(instances, balances, faults, |world| world);
+}
+
+fn fleet_of(
+    instances: u32,
+    balances: &[Balance],
+    faults: Faults,
+    with: impl Fn(World) -> World + std::panic::RefUnwindSafe,
+) {
     for seed in seeds() {
         let turn = usize::try_from(seed).expect("small") % balances.len();
         let balance = balances[turn];
         let run = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed, instances, balance, faults);
+            let mut world = with(World::new(seed, instances, balance, faults));
             world.run(1_000, false);
             world.run(20_000, true);
             world.run(45_000, false);
@@ -114,6 +124,7 @@ fn supervisors_may_die_at_any_moment() {
         bad_build: 4,
         scale: 900,
         supervisor_death: 200,
+        ..NEVER
     };
     fleet(4, &[Balance::Steered], faults);
 }
@@ -128,4 +139,59 @@ fn a_shared_listener_works_the_same() {
         ..NEVER
     };
     fleet(2, &[Balance::Shared], faults);
+}
+
+#[test]
+fn what_comes_by_the_gateway_reaches_the_worker_it_is_for() {
+    for balance in [Balance::Steered, Balance::RoundRobin, Balance::Shared] {
+        let mut world = World::new(1, 4, balance, NEVER).with_gateway();
+        world.run(20_000, true);
+        world.check();
+        assert_eq!((world.excused(), world.astray()), (0, 0));
+        assert!(world.aimed() > 500, "{}", world.aimed());
+    }
+}
+
+#[test]
+fn reloads_behind_a_gateway_lose_no_connection_at_all() {
+    for seed in seeds() {
+        let faults = Faults {
+            reload: 300,
+            bad_build: 3,
+            ..NEVER
+        };
+        let mut world = World::new(seed, 4, Balance::Steered, faults).with_gateway();
+        world.run(20_000, true);
+        world.run(40_000, false);
+        world.check();
+        assert_eq!(world.excused(), 0, "SEED={seed}");
+    }
+}
+
+#[test]
+fn a_fleet_behind_a_gateway_survives_everything() {
+    let faults = Faults {
+        crash: 300,
+        stall: 300,
+        reload: 600,
+        bad_build: 4,
+        scale: 900,
+        supervisor_death: 300,
+        gateway_death: 700,
+    };
+    let balances = [Balance::Steered, Balance::RoundRobin, Balance::Shared];
+    fleet_of(4, &balances, faults, World::with_gateway);
+}
+
+#[test]
+fn a_single_worker_behind_a_gateway_survives_too() {
+    let faults = Faults {
+        crash: 300,
+        stall: 300,
+        reload: 500,
+        bad_build: 2,
+        gateway_death: 700,
+        ..NEVER
+    };
+    fleet_of(1, &[Balance::Steered], faults, World::with_gateway);
 }

@@ -7,9 +7,12 @@ use app_spec::{AppSpec, Instances};
 use node_cluster::{ConnId, HandleKey, Primary, WorkerId};
 
 use super::effect::{AppRecord, Effect, Notice};
+use super::feed::Routes;
+use super::gateway::Offer;
 use super::input::{Order, Target};
 use super::instance::Instance;
 use super::operation::{Failure, Goal, OpId, Operation, Outcome};
+use super::private::Private;
 use super::rollout::Rollout;
 use super::steering::{Handed, Listener, Pending};
 use super::worker::{RetireStyle, Worker};
@@ -59,6 +62,13 @@ pub struct App {
     pub(super) problem: Option<String>,
     pub(super) last_tick: Ms,
     pub(super) closing: bool,
+    pub(super) private: Private,
+    /// Of a gateway: the apps that it routes to.
+    pub(super) routes: Routes,
+    /// Of a gateway: a configuration that it was asked to take over.
+    pub(super) offer: Option<Offer>,
+    /// The last worker that ended by itself soon after its start.
+    pub(super) failed: Option<WorkerId>,
     gone: bool,
 }
 
@@ -86,6 +96,10 @@ impl App {
             problem: None,
             last_tick: 0,
             closing: false,
+            private: Private::default(),
+            routes: Routes::default(),
+            offer: None,
+            failed: None,
             gone: false,
             spec,
         }
@@ -113,6 +127,11 @@ impl App {
 
     pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
         self.workers.get(&id)
+    }
+
+    /// Whose stderr may explain why the app is not ready.
+    pub fn failed(&self) -> Option<WorkerId> {
+        self.failed
     }
 
     pub fn problem(&self) -> Option<&str> {
@@ -302,6 +321,9 @@ impl App {
                 if self.refuse_during_rollout(cx, op) {
                     return;
                 }
+                if self.is_gateway() && spec.gateway.is_some() {
+                    return self.configure_gateway(cx, op, spec);
+                }
                 self.spec = Arc::new(spec);
                 self.persist(cx);
                 let text = format!("{}: configured", self.name());
@@ -412,6 +434,7 @@ impl App {
                 self.close_listeners(cx, |_| true);
             }
         }
+        self.update_private(cx);
         self.update_steering(cx);
         self.deliver_pending(cx);
         self.check_operations(cx);
@@ -441,6 +464,7 @@ impl App {
             self.check_pings(cx, id);
             self.check_retirement(cx, id);
         }
+        self.check_offer(cx);
         self.last_tick = cx.now;
     }
 
@@ -466,6 +490,7 @@ impl App {
             .chain(replacing)
             .chain(workers.flatten())
             .chain(self.trial_deadline())
+            .chain(self.offer_deadline())
             .min()
     }
 }

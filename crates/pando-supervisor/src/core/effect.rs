@@ -1,8 +1,10 @@
 //! What the core wants done: a closed set, carried out in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use app_spec::AppSpec;
+use gateway_spec::link::{Answer, ToGateway};
 use node_cluster::{Attach, ConnId, HandleKey, ListenAddress, WorkerId};
 
 use super::operation::{OpId, Outcome};
@@ -44,6 +46,19 @@ pub enum Effect {
         app: String,
         key: HandleKey,
     },
+    /// Listen at a loopback address of this seat's own, at `port` (0: any). Accept there while the
+    /// app's gate is open. Answered by [`super::Input::OpenedPrivate`].
+    OpenPrivate {
+        app: String,
+        key: HandleKey,
+        seat: usize,
+        port: u16,
+    },
+    ClosePrivate {
+        app: String,
+        key: HandleKey,
+        seat: usize,
+    },
     /// New connections go to these seats only.
     Steer {
         app: String,
@@ -60,6 +75,22 @@ pub enum Effect {
     Gate {
         app: String,
         open: bool,
+    },
+    /// A word to a gateway, on its worker's channel.
+    Tell {
+        worker: WorkerId,
+        say: Box<ToGateway>,
+    },
+    /// A gateway asks for the descriptor of a path, if one of its descriptions names it.
+    OpenFor {
+        worker: WorkerId,
+        request: u64,
+        path: PathBuf,
+    },
+    /// A gateway's answer to what the driver asked it.
+    Answered {
+        question: u64,
+        result: Result<Box<Answer>, String>,
     },
     /// The supervisor's copy of this connection is not needed any more.
     DropConn {

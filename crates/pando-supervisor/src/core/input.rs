@@ -1,6 +1,6 @@
 //! What can happen to the core: a closed set.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use app_spec::{AppSpec, Instances};
 use node_cluster::{ConnId, HandleKey, WorkerId};
@@ -27,6 +27,15 @@ pub enum Input {
         key: HandleKey,
         conn: ConnId,
         client: Option<IpAddr>,
+        /// It came to the private address of this seat.
+        private: Option<usize>,
+    },
+    /// The answer to [`super::Effect::OpenPrivate`]: where.
+    OpenedPrivate {
+        app: String,
+        key: HandleKey,
+        seat: usize,
+        result: Result<SocketAddr, OpenFailure>,
     },
     /// Connections that wait in a seat's accept queue, sampled.
     Queued {

@@ -189,6 +189,7 @@ impl App {
         let window_start = cx.now.saturating_sub(policy.window_ms);
         if fast {
             self.fast_exits.push_back(cx.now);
+            self.failed = Some(worker.id);
         }
         while self.fast_exits.front().is_some_and(|at| *at < window_start) {
             self.fast_exits.pop_front();

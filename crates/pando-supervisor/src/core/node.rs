@@ -86,7 +86,7 @@ impl App {
                 } => {
                     self.asked_to_listen(cx, worker, query, key, address);
                 }
-                Node::Online { worker: _ } => {}
+                Node::Online { worker } => self.configure_worker(cx, worker),
                 Node::Listening {
                     worker,
                     key,
@@ -106,7 +106,7 @@ impl App {
                 Node::Pong { worker, ping } => self.pong(cx, worker, ping),
                 Node::Disconnecting { worker } => self.leaves_by_itself(cx, worker),
                 Node::App { worker, message } => self.app_message(cx, worker, &message),
-                Node::Agent { worker, message } => self.agent_message(cx, worker, &message),
+                Node::Agent { worker, message } => self.agent_message(cx, worker, message),
                 Node::RuntimeIsBun { worker } => self.is_bun(worker),
                 Node::Unsupported { worker, what } => {
                     if let Some(w) = self.workers.get_mut(&worker).filter(|w| w.is_starting()) {
@@ -166,7 +166,8 @@ impl App {
                 } else {
                     1
                 };
-                let listener = Listener::new(address.clone(), mode, seats, (id, query));
+                let number = self.listeners.len();
+                let listener = Listener::new(address.clone(), mode, seats, number, (id, query));
                 self.listeners.insert(key.clone(), listener);
                 let app = self.name().to_owned();
                 cx.emit(Effect::Open {
@@ -306,13 +307,21 @@ impl App {
         }
     }
 
-    /// What the preload says: `hello`, and while draining `drained`.
-    fn agent_message(&mut self, cx: &mut Context, id: WorkerId, message: &serde_json::Value) {
+    /// What the preload says: `hello`, and while draining `drained`. A gateway says so too, and
+    /// more.
+    fn agent_message(&mut self, cx: &mut Context, id: WorkerId, message: serde_json::Value) {
+        let act = message.get("act").and_then(|a| a.as_str());
+        if act == Some(gateway_spec::link::ACT) {
+            if self.is_gateway() {
+                self.gateway_line(cx, id, message);
+            }
+            return;
+        }
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
         worker.agent = true;
-        if message.get("act").and_then(|a| a.as_str()) == Some("drained") {
+        if act == Some("drained") {
             worker.handles_signal = message
                 .get("handlesSignal")
                 .and_then(serde_json::Value::as_bool)

@@ -3,6 +3,7 @@
 //! not worth restoring: it serves nobody, and what it asked may have died with the asker.
 
 use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node_cluster::{HandleKey, WorkerId};
@@ -13,6 +14,7 @@ use super::effect::{AppRecord, Effect, ListenMode};
 use super::instance::Instance;
 use super::kept::{Address, Protocol};
 use super::mark::Mark;
+use super::private::Private;
 use super::steering::Listener;
 use super::worker::{Phase, StopStep, Worker};
 use super::{Context, Core, Ms};
@@ -27,6 +29,15 @@ pub struct AppSnapshot {
     pub waiting: bool,
     pub instances: Vec<InstanceSnapshot>,
     pub listeners: Vec<ListenerSnapshot>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateSnapshot>,
+}
+
+/// Private addresses of seats, all at the listener `key`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivateSnapshot {
+    pub key: String,
+    pub seats: Vec<(usize, SocketAddr)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +101,7 @@ impl App {
         for (key, l) in &self.listeners {
             (key, l.seats, l.port, l.opening.is_some()).hash(&mut hash);
         }
+        (&self.private.key, &self.private.seats).hash(&mut hash);
         hash.finish()
     }
 
@@ -120,6 +132,7 @@ impl App {
                     port: l.port.unwrap_or(0),
                 })
                 .collect(),
+            private: self.private.snapshot(),
         }
     }
 
@@ -154,6 +167,11 @@ impl App {
             let listener = Listener::restored(address, l.mode, l.seats, l.port);
             app.listeners.insert(HandleKey(l.key.clone()), listener);
         }
+        app.private = snapshot
+            .private
+            .as_ref()
+            .map(Private::restored)
+            .unwrap_or_default();
         if !record.running {
             // It was stopping; what it listens on is closed when the last worker has gone.
             return app;
@@ -313,6 +331,11 @@ impl Core {
         }
         for app in self.apps.values_mut() {
             app.last_tick = now;
+            // What the journal has is in force, whatever the former supervisor was about to do.
+            let ids: Vec<WorkerId> = app.workers().map(|w| w.id).collect();
+            for id in ids {
+                app.configure_worker(&mut self.cx, id);
+            }
         }
         self.settle();
     }

@@ -6,11 +6,13 @@
 use node_cluster::{HandleKey, PingId, WorkerId};
 
 use super::app::App;
-use super::worker::Worker;
+use super::worker::{Pings, Worker};
 use super::{Context, Ms};
 
 /// Between pings while there is another worker to steer to.
 const PING_EVERY_MS: Ms = 250;
+/// Between pings of a worker that a gateway sends requests to: their round trips are its load.
+const PING_ROUTED_EVERY_MS: Ms = 100;
 /// Between pings of an app's only worker: nobody can help it, but it may be stuck for good.
 const PING_ALONE_EVERY_MS: Ms = 1_000;
 /// No answer for this long is a stall (traps: 50 ms gave false alarms under load).
@@ -27,6 +29,17 @@ const GOOD_PONGS: u32 = 2;
 pub(super) const STUCK_AFTER_MS: Ms = 30_000;
 /// A tick this late says that we did not run, so answers may wait unread: no judgement.
 const PAUSE_MS: Ms = 100;
+
+impl Pings {
+    /// A round trip. Peaks count at once, and are forgotten by a quarter with each shorter one.
+    fn measure(&mut self, us: u64) {
+        self.lag_us = if us >= self.lag_us {
+            us
+        } else {
+            self.lag_us - (self.lag_us - us).div_ceil(4)
+        };
+    }
+}
 
 impl App {
     /// After a pause of our own, what is outstanding counts from now.
@@ -188,6 +201,11 @@ impl App {
 
     pub(super) fn pong(&mut self, cx: &mut Context, id: WorkerId, ping: PingId) {
         let alone = self.workers().filter(|w| w.is_ready()).count() < 2;
+        let every = match (self.private.wanted, alone) {
+            (true, _) => PING_ROUTED_EVERY_MS,
+            (false, true) => PING_ALONE_EVERY_MS,
+            (false, false) => PING_EVERY_MS,
+        };
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -199,14 +217,10 @@ impl App {
         }
         worker.pings.outstanding = None;
         worker.pings.last_pong = cx.now;
+        worker.pings.measure(cx.now.saturating_sub(sent) * 1_000);
         let in_time = cx.now.saturating_sub(sent) < STALLED_AFTER_MS;
         let Some(since) = worker.pings.stalled_since else {
-            worker.pings.next_at = cx.now
-                + if alone {
-                    PING_ALONE_EVERY_MS
-                } else {
-                    PING_EVERY_MS
-                };
+            worker.pings.next_at = cx.now + every;
             return;
         };
         worker.pings.good = if in_time { worker.pings.good + 1 } else { 0 };

@@ -23,6 +23,8 @@ pub(super) struct Listener {
     pub address: ListenAddress,
     pub mode: ListenMode,
     pub seats: usize,
+    /// Lower for those opened before.
+    pub number: usize,
     /// The bound port; `None` for a unix path or before it is open.
     pub port: Option<u16>,
     /// Who waits for it to be open.
@@ -40,12 +42,15 @@ pub(super) struct Pending {
     pub conn: ConnId,
     pub key: HandleKey,
     pub client: Option<IpAddr>,
+    /// The seat whose private address it came to.
+    pub private: Option<usize>,
 }
 
 /// A connection on its way to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Handed {
     client: Option<IpAddr>,
+    private: Option<usize>,
     /// How often a worker gave it back.
     returns: u32,
 }
@@ -55,10 +60,12 @@ impl Listener {
         address: ListenAddress,
         mode: ListenMode,
         seats: usize,
+        number: usize,
         first: (WorkerId, QueryId),
     ) -> Self {
         Self {
             address,
+            number,
             mode,
             seats,
             port: None,
@@ -72,6 +79,7 @@ impl Listener {
     pub fn restored(address: ListenAddress, mode: ListenMode, seats: usize, port: u16) -> Self {
         Self {
             address,
+            number: 0,
             mode,
             seats,
             port: Some(port),
@@ -204,9 +212,15 @@ impl App {
         key: HandleKey,
         conn: ConnId,
         client: Option<IpAddr>,
+        private: Option<usize>,
     ) {
         if self.listeners.contains_key(&key) {
-            self.pending.push_back(Pending { conn, key, client });
+            self.pending.push_back(Pending {
+                conn,
+                key,
+                client,
+                private,
+            });
         } else {
             cx.emit(Effect::DropConn { conn });
         }
@@ -227,9 +241,15 @@ impl App {
             cx.emit(Effect::DropConn { conn });
             return;
         }
-        let client = self.handed.get(&conn).and_then(|h| h.client);
-        self.handed.insert(conn, Handed { client, returns });
-        self.pending.push_front(Pending { conn, key, client });
+        let before = self.handed.get(&conn).copied().unwrap_or_default();
+        let handed = Handed { returns, ..before };
+        self.handed.insert(conn, handed);
+        self.pending.push_front(Pending {
+            conn,
+            key,
+            client: handed.client,
+            private: handed.private,
+        });
     }
 
     /// Gives what is held to workers that can take it, oldest first.
@@ -238,8 +258,11 @@ impl App {
         while let Some(pending) = self.pending.pop_front() {
             match self.pick(cx, &pending) {
                 Some(worker) => {
-                    let client = pending.client;
-                    let handed = Handed { client, returns: 0 };
+                    let handed = Handed {
+                        client: pending.client,
+                        private: pending.private,
+                        returns: 0,
+                    };
                     self.handed.entry(pending.conn).or_insert(handed);
                     if let Some(w) = self.workers.get_mut(&worker) {
                         w.connections = w.connections.saturating_add(1);
@@ -252,8 +275,9 @@ impl App {
         }
         // What came back meanwhile is older than what was kept.
         self.pending.append(&mut kept);
-        let open = self.pending.is_empty()
-            || (self.pending.len() < PENDING_MAX && self.spec.balance == Balance::IpHash);
+        let patient = self.spec.balance == Balance::IpHash
+            || self.pending.iter().all(|p| p.private.is_some());
+        let open = self.pending.is_empty() || self.pending.len() < PENDING_MAX && patient;
         let open = open && self.listeners.keys().any(|key| self.someone_can_take(key));
         if open != self.gate_open {
             self.gate_open = open;
@@ -272,6 +296,14 @@ impl App {
     /// The worker for this connection. For all but IP hash a full window makes a worker
     /// unavailable; a client of IP hash waits for its own.
     fn pick(&mut self, cx: &mut Context, pending: &Pending) -> Option<WorkerId> {
+        let own = pending
+            .private
+            .and_then(|seat| self.private_taker(seat, &pending.key));
+        if let Some(worker) = own {
+            // With a full window it waits: elsewhere the gateway's count of requests would be wrong.
+            let free = self.primary.can_deliver(worker, &pending.key);
+            return free.then_some(worker);
+        }
         let sticky = self.spec.balance == Balance::IpHash;
         let takers: Vec<(u32, WorkerId, u32)> = self
             .workers()
@@ -320,6 +352,10 @@ impl App {
             });
             false
         });
+        let gone = |key: &HandleKey| !self.listeners.contains_key(key);
+        if self.private.key.as_ref().is_some_and(gone) {
+            self.close_private(cx);
+        }
     }
 
     /// After a settled reload: addresses that the new version does not use any more.

@@ -58,6 +58,8 @@ pub(super) struct Pings {
     pub judge_at: Ms,
     /// The stall was worth telling a person.
     pub told: bool,
+    /// Round trips, microseconds: an average that follows peaks at once and forgets them slowly.
+    pub lag_us: u64,
 }
 
 /// Health and readiness probes.
@@ -114,6 +116,8 @@ pub struct Worker {
     /// What its process tree listens on, as seen from outside (fork mode).
     pub(super) listens: Vec<String>,
     pub(super) answered_probe: bool,
+    /// Of a gateway: the configuration that it was given last.
+    pub(super) config: Option<u64>,
 }
 
 impl Worker {
@@ -154,6 +158,7 @@ impl Worker {
             doomed: None,
             listens: Vec::new(),
             answered_probe: false,
+            config: None,
         }
     }
 
@@ -178,6 +183,15 @@ impl Worker {
         self.pings
             .stalled_since
             .is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER_MS)
+    }
+
+    /// The delay of its event loop: what was measured, or what an answer is late by now.
+    pub fn lag_us(&self, now: Ms) -> u64 {
+        let waited = self
+            .pings
+            .outstanding
+            .map(|(_, sent)| now.saturating_sub(sent));
+        self.pings.lag_us.max(waited.unwrap_or(0) * 1_000)
     }
 
     pub fn has_channel(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use app_spec::{AppSpec, Instances, MAX_INSTANCES};
+use app_spec::{AppSpec, GATEWAY, Instances, MAX_INSTANCES};
 use pando_control::api::{
     API_VERSION, Answer, Event, Frame, Problem, Progress, Request, ScaleChange, Select,
 };
@@ -144,6 +144,7 @@ impl Hub {
                 }
                 Err(problem) => reply.failed(*problem),
             },
+            Request::Gateway { ask } => self.ask_gateway(ask, reply),
             Request::Logs { query } => self.logs(query, reply),
             Request::Events => {
                 self.calls.listeners.retain(|l| !l.is_closed());
@@ -171,7 +172,9 @@ impl Hub {
     fn start(&mut self, specs: Vec<AppSpec>, wait: bool, reply: Reply) {
         let refused = specs.iter().find_map(|spec| {
             let count = spec.instances.resolve(MAX_INSTANCES);
-            (count > MAX_INSTANCES || count == 0).then(|| too_many(&spec.name, count))
+            (count > MAX_INSTANCES || count == 0)
+                .then(|| too_many(&spec.name, count))
+                .or_else(|| name_is_reserved(spec))
         });
         if let Some(problem) = refused {
             return reply.failed(problem);
@@ -222,6 +225,9 @@ impl Hub {
         }
         self.order_all(select, reply, |name| {
             let instances = counts.get(name).copied().unwrap_or_default();
+            if name == GATEWAY {
+                return Err(Box::new(one_gateway()));
+            }
             let count = instances.resolve(cores);
             if count == 0 || count > MAX_INSTANCES {
                 return Err(Box::new(too_many(name, count)));
@@ -475,6 +481,28 @@ fn too_many(name: &str, count: u32) -> Problem {
         what: format!("{count} workers are not possible"),
         why: format!("1 to {MAX_INSTANCES} are: each is a process of about 50 MB"),
         fix: "`-i max` starts one a core, which is the most that helps".into(),
+        exit_code: 2,
+        ..Problem::default()
+    }
+}
+
+fn name_is_reserved(spec: &AppSpec) -> Option<Problem> {
+    (spec.name == GATEWAY && spec.gateway.is_none()).then(|| Problem {
+        place: format!("app {GATEWAY}"),
+        what: format!("no app can be named {GATEWAY}"),
+        why: "that is the name of Pando's own gateway in `pando ls`, logs and commands".into(),
+        fix: "choose another name (--name)".into(),
+        exit_code: 2,
+        ..Problem::default()
+    })
+}
+
+fn one_gateway() -> Problem {
+    Problem {
+        place: format!("app {GATEWAY}"),
+        what: "the gateway is one process".into(),
+        why: "it has a thread for each core, which share its connections and its cache".into(),
+        fix: "`threads` in [gateway] sets their number".into(),
         exit_code: 2,
         ..Problem::default()
     }

@@ -43,9 +43,21 @@ impl Hub {
             Effect::Steer { app, key, seats } => self.steer(&app, &key, &seats),
             Effect::Accept { app, key, seats } => self.accept_at(&app, &key, seats),
             Effect::Gate { app, open } => self.gate(&app, open),
-            Effect::DropConn { conn } => {
-                self.conns.remove(&conn);
-            }
+            Effect::OpenPrivate {
+                app,
+                key,
+                seat,
+                port,
+            } => self.open_private(app, key, seat, port),
+            Effect::ClosePrivate { app, key, seat } => self.close_private(&app, &key, seat),
+            Effect::Tell { worker, say } => self.tell_gateway(worker, *say),
+            Effect::OpenFor {
+                worker,
+                request,
+                path,
+            } => self.open_for(worker, request, &path),
+            Effect::Answered { question, result } => self.gateway_answered(question, result),
+            Effect::DropConn { conn } => drop(self.conns.remove(&conn)),
             Effect::Probe {
                 worker,
                 probe,

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::effects::child;
+use super::gateway::{OWN_PROGRAM, gateway_user};
 use super::{Hub, preload};
 use crate::core::{Input, SpawnOrder, Target};
 
@@ -128,8 +129,12 @@ impl Hub {
     fn spawn_spec(&self, order: &SpawnOrder) -> Result<SpawnSpec, String> {
         let spec = &*order.spec;
         let env = self.environment(order)?;
-        let (program, args) = command_line(spec, env.get("PATH").map(String::as_str))?;
-        let user = spec.user.as_deref().map(find_user).transpose()?;
+        let (program, args) = if spec.gateway.is_some() {
+            self.gateway_command()
+        } else {
+            command_line(spec, env.get("PATH").map(String::as_str))?
+        };
+        let user = user_of(spec)?;
         if let Some(port) = order.port {
             check_port(port)?;
         }
@@ -141,7 +146,7 @@ impl Hub {
             child: child(order.worker),
             program,
             args,
-            argv0: None,
+            argv0: spec.gateway.is_some().then(|| "pando".to_owned()),
             env: env.into_iter().collect(),
             cwd: spec.cwd.clone(),
             fds,
@@ -151,12 +156,18 @@ impl Hub {
         })
     }
 
+    /// Root's own binary, which may be another than this one after an upgrade.
+    fn gateway_command(&self) -> (PathBuf, Vec<String>) {
+        let home = self.options.home.display().to_string();
+        let args = ["--home", &home, "gateway", "--worker"];
+        (OWN_PROGRAM.into(), args.map(str::to_owned).to_vec())
+    }
+
     /// What the worker sees: the shell's environment, the app's own over it, Node's and ours.
     fn environment(&self, order: &SpawnOrder) -> Result<BTreeMap<String, String>, String> {
         let spec = &*order.spec;
         let mut env = app_environment(spec);
-        if let Some(name) = &spec.user {
-            let entry = find_user(name)?;
+        if let Some(entry) = user_of(spec)? {
             let own = [
                 ("HOME", &entry.home),
                 ("USER", &entry.name),
@@ -187,6 +198,14 @@ impl Hub {
         }
         Ok(env)
     }
+}
+
+/// Whom the app runs as, if as somebody else than we are.
+fn user_of(spec: &AppSpec) -> Result<Option<UserEntry>, String> {
+    if spec.gateway.is_some() {
+        return gateway_user(spec);
+    }
+    spec.user.as_deref().map(find_user).transpose()
 }
 
 /// The environment that the app is given, without what belongs to one worker.
@@ -278,14 +297,14 @@ fn check_port(port: u16) -> Result<(), String> {
 }
 
 /// An entry of /etc/passwd.
-struct UserEntry {
-    name: String,
-    home: String,
-    user: User,
+pub(super) struct UserEntry {
+    pub name: String,
+    pub home: String,
+    pub user: User,
 }
 
 /// A user by name or number from /etc/passwd, with the groups of /etc/group.
-fn find_user(name: &str) -> Result<UserEntry, String> {
+pub(super) fn find_user(name: &str) -> Result<UserEntry, String> {
     let read = |file: &str| {
         std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))
     };

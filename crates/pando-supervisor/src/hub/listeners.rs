@@ -9,7 +9,7 @@ use std::sync::Arc;
 use node_cluster::{HandleKey, ListenAddress, WorkerId};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use steer::{Bind, Group, Single};
+use steer::{Beside, Bind, Group, Single};
 
 use super::Hub;
 use super::events::Token;
@@ -40,9 +40,24 @@ struct Accepting {
     app: String,
     key: HandleKey,
     seat: usize,
+    door: Door,
     socket: Arc<OwnedFd>,
     /// In the poller: not while the app's gate is shut.
     watched: bool,
+}
+
+/// Where connections come in that the hub accepts.
+pub(super) enum Door {
+    /// A seat of the listener, or the listener itself.
+    Seat,
+    /// The seat's private address.
+    Private(Beside),
+}
+
+impl Door {
+    fn is_private(&self) -> bool {
+        matches!(self, Self::Private(_))
+    }
 }
 
 impl Open {
@@ -93,6 +108,12 @@ pub(super) fn store_name(app: &str, key: &HandleKey, seat: usize) -> String {
     format!("listen/{app}/{hash:08x}/{seat}")
 }
 
+/// The same of a seat's private address.
+pub(super) fn private_name(app: &str, key: &HandleKey, seat: usize) -> String {
+    let hash = crc32fast::hash(key.to_string().as_bytes());
+    format!("private/{app}/{hash:08x}/{seat}")
+}
+
 fn bind_of(address: &ListenAddress) -> Result<Bind, OpenFailure> {
     match address {
         ListenAddress::Tcp {
@@ -122,7 +143,7 @@ fn bind_of(address: &ListenAddress) -> Result<Bind, OpenFailure> {
     }
 }
 
-fn open_failure(error: &steer::OpenError) -> OpenFailure {
+pub(super) fn open_failure(error: &steer::OpenError) -> OpenFailure {
     OpenFailure {
         errno: error.errno(),
         why: error.to_string(),
@@ -130,6 +151,15 @@ fn open_failure(error: &steer::OpenError) -> OpenFailure {
 }
 
 impl Listeners {
+    /// The sockets of one listener.
+    pub fn sockets(&self, app: &str, key: &HandleKey) -> Vec<Arc<OwnedFd>> {
+        let open = self.open.get(&(app.to_owned(), key.clone()));
+        let seats = open
+            .into_iter()
+            .flat_map(|o| (0..o.seats()).filter_map(|s| o.socket(s)));
+        seats.collect()
+    }
+
     /// Root holds a copy of every socket of ours, so the kernel names root as the holder of a
     /// port; a person wants the app.
     fn name_own(&self, mut failure: OpenFailure, address: &ListenAddress) -> OpenFailure {
@@ -245,7 +275,7 @@ impl Hub {
         let mut wanted = seats;
         let mut ended = Vec::new();
         for (token, a) in &self.listeners.accepting {
-            if a.app == app && a.key == *key {
+            if a.app == app && a.key == *key && !a.door.is_private() {
                 match wanted.iter().position(|seat| *seat == a.seat) {
                     Some(at) => drop(wanted.swap_remove(at)),
                     None => ended.push(*token),
@@ -261,18 +291,44 @@ impl Hub {
             let Some(socket) = self.listeners.open.get(&id).and_then(|o| o.socket(seat)) else {
                 continue;
             };
-            let token = self.listeners.next_token;
-            self.listeners.next_token += 1;
-            let (app, key) = id;
-            let accepting = Accepting {
-                app,
-                key,
-                seat,
-                socket,
-                watched: false,
-            };
-            self.listeners.accepting.insert(token, accepting);
-            self.watch_accepting(token);
+            self.watch_door(id, seat, Door::Seat, socket);
+        }
+    }
+
+    fn watch_door(
+        &mut self,
+        (app, key): (String, HandleKey),
+        seat: usize,
+        door: Door,
+        socket: Arc<OwnedFd>,
+    ) {
+        let token = self.listeners.next_token;
+        self.listeners.next_token += 1;
+        let accepting = Accepting {
+            app,
+            key,
+            seat,
+            door,
+            socket,
+            watched: false,
+        };
+        self.listeners.accepting.insert(token, accepting);
+        self.watch_accepting(token);
+    }
+
+    pub(super) fn add_door(&mut self, app: &str, key: &HandleKey, seat: usize, door: Beside) {
+        let socket = door.share();
+        let id = (app.to_owned(), key.clone());
+        self.watch_door(id, seat, Door::Private(door), socket);
+    }
+
+    pub(super) fn remove_door(&mut self, app: &str, key: &HandleKey, seat: usize) {
+        let is_it =
+            |a: &Accepting| a.app == app && a.key == *key && a.seat == seat && a.door.is_private();
+        let found = self.listeners.accepting.iter().find(|(_, a)| is_it(a));
+        if let Some(token) = found.map(|(token, _)| *token) {
+            self.unwatch(token);
+            self.listeners.accepting.remove(&token);
         }
     }
 
@@ -331,12 +387,17 @@ impl Hub {
             let Some(a) = self.listeners.accepting.get(&token).filter(|a| a.watched) else {
                 return;
             };
-            let (app, key, seat) = (a.app.clone(), a.key.clone(), a.seat);
-            let id = (app, key);
-            let Some(open) = self.listeners.open.get(&id) else {
-                return;
+            let (id, seat) = ((a.app.clone(), a.key.clone()), a.seat);
+            let (accepted, private) = match (&a.door, self.listeners.open.get(&id)) {
+                // The client is our own gateway: its address is no one's.
+                (Door::Private(door), _) => (
+                    door.accept().map(|c| c.map(|(fd, _)| (fd, None))),
+                    Some(seat),
+                ),
+                (Door::Seat, Some(open)) => (open.accept(seat), None),
+                (Door::Seat, None) => return,
             };
-            match open.accept(seat) {
+            match accepted {
                 Ok(Some((fd, client))) => {
                     let conn = self.core.new_conn();
                     self.conns.insert(conn, Arc::new(fd));
@@ -346,6 +407,7 @@ impl Hub {
                         key,
                         conn,
                         client,
+                        private,
                     });
                     self.settle();
                 }

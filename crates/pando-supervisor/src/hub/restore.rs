@@ -110,6 +110,7 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
         marks: Marks::default(),
         calls: super::calls::Calls::default(),
         usage: super::usage::Usage::default(),
+        questions: super::gateway::Questions::default(),
         watches: super::watch::Watches::default(),
         log_followers: super::logs::Followers::default(),
         own_log: super::own_log::OwnLog::default(),
@@ -220,14 +221,14 @@ impl Hub {
             Err(error) => tracing::error!(%error, "the logs' intents are not kept"),
         }
         let records: Vec<AppRecord> = self.journal.apps().cloned().collect();
-        let apps: Vec<AppSnapshot> = blobs(&kept, "app/");
+        let mut apps: Vec<AppSnapshot> = blobs(&kept, "app/");
         let workers: Vec<WorkerSnapshot> = blobs(&kept, "worker/");
         for record in &records {
             self.configure_logs(&record.spec);
             self.watch(&record.spec, record.running);
         }
         let known = |name: &str| records.iter().any(|r| r.spec.name == name);
-        for app in apps.iter().filter(|app| known(&app.name)) {
+        for app in apps.iter_mut().filter(|app| known(&app.name)) {
             for listener in &app.listeners {
                 let key = HandleKey(listener.key.clone());
                 let sockets = (0..listener.seats)
@@ -235,6 +236,9 @@ impl Hub {
                     .collect();
                 self.adopt_listener(&app.name, listener, sockets);
             }
+            let take = |name: &str| kept.fds.remove(name);
+            let private = app.private.take();
+            app.private = private.map(|p| self.adopt_private(&app.name, p, take));
         }
         for worker in &workers {
             self.readopt(worker, &mut kept);

@@ -64,6 +64,7 @@ fn successor(ctx: &mut Context, before: &Answer) -> anyhow::Result<Answer> {
         | Answer::Apps(_)
         | Answer::Env(_)
         | Answer::Specs(_)
+        | Answer::Gateway(_)
         | Answer::End => None,
     };
     let deadline = Instant::now() + TAKE_OVER_TIMEOUT;
