@@ -1,7 +1,5 @@
 //! What a balancer asks about those that it picks among.
 
-use std::sync::Arc;
-
 /// A [`Member::warmth`] that is complete.
 pub const WARM: u32 = 1000;
 
@@ -97,7 +95,7 @@ impl Member for Candidate {
     }
 }
 
-impl<M: Member + ?Sized> Member for Arc<M> {
+impl<M: Member + ?Sized> Member for &M {
     fn id(&self) -> u64 {
         (**self).id()
     }
@@ -127,4 +125,34 @@ pub(crate) fn share<M: Member>(member: &M) -> u64 {
         return 0;
     }
     u64::from(member.weight()) * u64::from(member.warmth().clamp(1, WARM))
+}
+
+/// A list of members, each made when it is looked at.
+pub(crate) trait List {
+    type Item: Member;
+    fn len(&self) -> usize;
+    fn at(&self, index: usize) -> Self::Item;
+    fn iter(&self) -> impl Iterator<Item = Self::Item>;
+}
+
+/// Items, seen as members.
+pub(crate) struct Seen<'a, T, F> {
+    pub(crate) items: &'a [T],
+    pub(crate) see: F,
+}
+
+impl<'a, T, M: Member, F: Fn(&'a T) -> M> List for Seen<'a, T, F> {
+    type Item = M;
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn at(&self, index: usize) -> M {
+        (self.see)(&self.items[index])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = M> {
+        self.items.iter().map(&self.see)
+    }
 }

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use crate::hash::{address_key, mix};
+use crate::member::List;
 use crate::{Endpoint, Member};
 
 /// The available endpoint with the highest score for this client; the lower id on a tie.
@@ -23,7 +24,7 @@ pub(crate) fn pick(endpoints: &[Endpoint], client: IpAddr) -> Option<u32> {
 
 /// The position of the available member with the highest score for this key. Members of one
 /// weight are placed as [`pick`] places endpoints of the same ids.
-pub(crate) fn place<M: Member>(members: &[M], key: u64) -> Option<usize> {
+pub(crate) fn place(members: &impl List, key: u64) -> Option<usize> {
     let mut best: Option<(f64, u64, u64, usize)> = None;
     let mut weight = None;
     let equal = members
@@ -92,6 +93,10 @@ mod tests {
         for (client, expect) in clients.into_iter().zip(placed) {
             let client = client.parse().unwrap();
             assert_eq!(pick(&endpoints, client), Some(expect));
+            let members = crate::member::Seen {
+                items: &members,
+                see: |member| member,
+            };
             assert_eq!(place(&members, address_key(client)), Some(expect as usize));
         }
     }

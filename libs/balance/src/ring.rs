@@ -7,6 +7,7 @@
 //! members' weights are equal. Where they are not, a change of the average moves few more.
 
 use crate::hash::mix;
+use crate::member::List;
 use crate::{Member, rendezvous};
 
 /// Points of a member of average weight.
@@ -33,7 +34,7 @@ struct Point {
 
 impl Ring {
     /// The position of the available member to which `key` belongs.
-    pub(crate) fn place<M: Member>(&mut self, members: &[M], key: u64) -> Option<usize> {
+    pub(crate) fn place(&mut self, members: &impl List, key: u64) -> Option<usize> {
         self.build(members);
         let place = mix(key);
         let start = self.points.partition_point(|point| point.place < place);
@@ -41,23 +42,23 @@ impl Ring {
         points
             .take(WALK_MAX)
             .map(|point| point.member as usize)
-            .find(|&member| members[member].available())
+            .find(|&member| members.at(member).available())
             // Nearly all are away: the rest share the keys in another stable way.
             .or_else(|| rendezvous::place(members, key))
     }
 
-    fn build<M: Member>(&mut self, members: &[M]) {
+    fn build<L: List>(&mut self, members: &L) {
         let same = self.built.len() == members.len()
             && self
                 .built
                 .iter()
-                .zip(members)
+                .zip(members.iter())
                 .all(|(built, member)| *built == (member.id(), member.weight()));
         if same {
             return;
         }
         self.built.clear();
-        let identity = |member: &M| (member.id(), member.weight());
+        let identity = |member: L::Item| (member.id(), member.weight());
         self.built.extend(members.iter().map(identity));
         self.points.clear();
         let count = self.built.iter().filter(|(_, weight)| *weight > 0).count() as u64;

@@ -9,7 +9,7 @@
 
 use crate::Member;
 use crate::hash::{mix, scale};
-use crate::member::share;
+use crate::member::{List, share};
 
 /// Past latencies of two members count as at most this many times each other's: what one slow
 /// answer took must not idle a member for a minute. What a request waits *now* is not bounded.
@@ -20,19 +20,20 @@ const NOISE: u64 = 4;
 const STALLED_US: u64 = 50_000;
 
 /// One available member, by share.
-pub(crate) fn one<M: Member>(members: &[M], random: u64) -> Option<usize> {
+pub(crate) fn one(members: &impl List, random: u64) -> Option<usize> {
     draw(members, None, random)
 }
 
 /// Of two the one with fewer requests for its share.
-pub(crate) fn less_loaded<M: Member>(members: &[M], random: u64) -> Option<usize> {
+pub(crate) fn less_loaded(members: &impl List, random: u64) -> Option<usize> {
     let first = draw(members, None, random)?;
     let Some(second) = draw(members, Some(first), mix(random)) else {
         return Some(first);
     };
     let load = |index: usize| {
-        let share = share(&members[index]).max(1);
-        u128::from(members[index].in_flight()) * u128::from(u64::MAX / share)
+        let member = members.at(index);
+        let share = share(&member).max(1);
+        u128::from(member.in_flight()) * u128::from(u64::MAX / share)
     };
     Some(if load(second) < load(first) {
         second
@@ -42,20 +43,20 @@ pub(crate) fn less_loaded<M: Member>(members: &[M], random: u64) -> Option<usize
 }
 
 /// Of two the one that is expected to answer first; of all, if both seem to stall.
-pub(crate) fn quickest<M: Member>(members: &[M], random: u64, now_us: u64) -> Option<usize> {
+pub(crate) fn quickest(members: &impl List, random: u64, now_us: u64) -> Option<usize> {
     let first = draw(members, None, random)?;
     let Some(second) = draw(members, Some(first), mix(random)) else {
         return Some(first);
     };
-    let mut best = Expected::of(members, first, now_us);
-    let second = Expected::of(members, second, now_us);
+    let mut best = Expected::of(&members.at(first), first, now_us);
+    let second = Expected::of(&members.at(second), second, now_us);
     if second.is_better_than(&best) {
         best = second;
     }
     if best.wait_us >= STALLED_US {
-        for index in (0..members.len()).filter(|&index| share(&members[index]) > 0) {
-            let other = Expected::of(members, index, now_us);
-            if other.is_better_than(&best) {
+        for (index, member) in members.iter().enumerate() {
+            let other = Expected::of(&member, index, now_us);
+            if share(&member) > 0 && other.is_better_than(&best) {
                 best = other;
             }
         }
@@ -74,8 +75,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn of<M: Member>(members: &[M], index: usize, now_us: u64) -> Self {
-        let member = &members[index];
+    fn of(member: &impl Member, index: usize, now_us: u64) -> Self {
         Self {
             index,
             latency_us: member.latency_us(now_us),
@@ -113,9 +113,12 @@ fn comparable(one: u64, two: u64) -> (u64, u64) {
 }
 
 /// One available member other than `but`, by share.
-fn draw<M: Member>(members: &[M], but: Option<usize>, random: u64) -> Option<usize> {
+fn draw<L: List>(members: &L, but: Option<usize>, random: u64) -> Option<usize> {
     let shares = || {
-        let drawn = |(index, member)| (index, if but == Some(index) { 0 } else { share(member) });
+        let drawn = move |(index, member): (usize, L::Item)| {
+            let out = but == Some(index);
+            (index, if out { 0 } else { share(&member) })
+        };
         members.iter().enumerate().map(drawn)
     };
     let total: u64 = shares().map(|(_, share)| share).sum();

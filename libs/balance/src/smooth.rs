@@ -6,7 +6,7 @@
 //! Invariant: after `align`, `turns[i].id == members[i].id()` for every i.
 
 use crate::Member;
-use crate::member::share;
+use crate::member::{List, share};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Smooth {
@@ -24,16 +24,16 @@ struct Turn {
 
 impl Smooth {
     /// The available member whose turn it is.
-    pub(crate) fn next<M: Member>(&mut self, members: &[M]) -> Option<usize> {
+    pub(crate) fn next(&mut self, members: &impl List) -> Option<usize> {
         self.turn(members, |_| true)
     }
 
     /// The available member with the fewest requests for its share; among equals the one whose
     /// turn it is.
-    pub(crate) fn least<M: Member>(&mut self, members: &[M]) -> Option<usize> {
+    pub(crate) fn least(&mut self, members: &impl List) -> Option<usize> {
         let mut least: Option<(u64, u64)> = None;
-        for member in members {
-            let share = share(member);
+        for member in members.iter() {
+            let share = share(&member);
             if share == 0 {
                 continue;
             }
@@ -52,14 +52,18 @@ impl Smooth {
         .or_else(|| self.next(members))
     }
 
-    fn turn<M: Member>(&mut self, members: &[M], takes_part: impl Fn(&M) -> bool) -> Option<usize> {
+    fn turn<L: List>(
+        &mut self,
+        members: &L,
+        takes_part: impl Fn(&L::Item) -> bool,
+    ) -> Option<usize> {
         self.align(members);
         let mut total = 0_i64;
         let mut best: Option<(i64, usize)> = None;
         for (index, (member, turn)) in members.iter().zip(&mut self.turns).enumerate() {
             // At most 2^32 * 1000, and 2^20 members: far from the end of an i64.
-            let share = share(member) as i64;
-            if share == 0 || !takes_part(member) {
+            let share = share(&member) as i64;
+            if share == 0 || !takes_part(&member) {
                 continue;
             }
             total += share;
@@ -74,12 +78,12 @@ impl Smooth {
     }
 
     /// Makes `turns` follow the list of members; those no longer in it are forgotten.
-    fn align<M: Member>(&mut self, members: &[M]) {
+    fn align(&mut self, members: &impl List) {
         let aligned = self.turns.len() == members.len()
             && self
                 .turns
                 .iter()
-                .zip(members)
+                .zip(members.iter())
                 .all(|(turn, member)| turn.id == member.id());
         if aligned {
             return;

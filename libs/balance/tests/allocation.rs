@@ -98,7 +98,7 @@ fn picks_of_a_balancer_do_not_allocate() {
         Policy::RingHash,
     ];
     for policy in policies {
-        let mut balancer = Balancer::new(policy);
+        let balancer = Balancer::new(policy);
         let mut members: Vec<Candidate> = (0..100).map(Candidate::new).collect();
         balancer.pick(&members, Some(0), 0, 0);
         let before = ALLOCATIONS.get();

@@ -57,7 +57,7 @@ fn members() -> impl Strategy<Value = Vec<Candidate>> {
 
 /// How often each of `members` is picked in `count` picks without keys.
 fn shares(policy: Policy, members: &[Candidate], count: u64) -> Vec<u64> {
-    let mut balancer = Balancer::new(policy);
+    let balancer = Balancer::new(policy);
     let mut picks = vec![0; members.len()];
     for step in 0..count {
         let picked = balancer.pick(members, None, random(step), 0);
@@ -68,7 +68,7 @@ fn shares(policy: Policy, members: &[Candidate], count: u64) -> Vec<u64> {
 
 fn letters(weights: &[u32], picks: usize) -> String {
     let members = weighted(weights);
-    let mut balancer = Balancer::new(Policy::RoundRobin);
+    let balancer = Balancer::new(Policy::RoundRobin);
     (0..picks)
         .filter_map(|_| balancer.pick(&members, None, 0, 0))
         .map(|index| ["a", "b", "c"][index])
@@ -89,7 +89,7 @@ proptest! {
         rounds in prop::collection::vec((members(), any::<Option<u64>>(), any::<u64>()), 1..8),
     ) {
         for policy in POLICIES {
-            let mut balancer = Balancer::new(policy);
+            let balancer = Balancer::new(policy);
             for (members, key, random) in &rounds {
                 let picked = balancer.pick(members, *key, *random, 0);
                 let can = |member: &Candidate| member.available && member.weight > 0;
@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn round_robin_is_smooth(weights in prop::collection::vec(1..9_u32, 1..9), start in 0..50_usize) {
         let members = weighted(&weights);
-        let mut balancer = Balancer::new(Policy::RoundRobin);
+        let balancer = Balancer::new(Policy::RoundRobin);
         let total: u32 = weights.iter().sum();
         for _ in 0..start {
             balancer.pick(&members, None, 0, 0);
@@ -123,7 +123,7 @@ proptest! {
 
     #[test]
     fn least_connections_is_minimal(members in members(), before in 0..5_u32) {
-        let mut balancer = Balancer::new(Policy::LeastConnections);
+        let balancer = Balancer::new(Policy::LeastConnections);
         for _ in 0..before {
             balancer.pick(&members, None, 0, 0);
         }
@@ -146,7 +146,7 @@ proptest! {
             member.latency_us = u64::from(*load) * 1000 + 1;
         }
         for policy in [Policy::TwoChoices, Policy::PeakEwma] {
-            let mut balancer = Balancer::new(policy);
+            let balancer = Balancer::new(policy);
             for step in 0..20 {
                 let picked = balancer.pick(&members, None, random(seed.wrapping_add(step)), 0);
                 prop_assert_ne!(picked, Some(loads.len() - 1));
@@ -168,7 +168,7 @@ proptest! {
         let mut down = all.clone();
         down[gone].available = false;
         for policy in [Policy::IpHash, Policy::RingHash] {
-            let [mut one, mut two, mut three] = [(); 3].map(|()| Balancer::new(policy));
+            let [one, two, three] = [(); 3].map(|()| Balancer::new(policy));
             for key in 0..200 {
                 let before = all[one.pick(&all, Some(key), 0, 0).unwrap()].id;
                 let left = without[two.pick(&without, Some(key), 0, 0).unwrap()].id;
@@ -221,7 +221,7 @@ fn a_cold_member_takes_a_tenth_of_its_share() {
 
 /// Keys that a policy gives to each of `members`.
 fn placed(policy: Policy, members: &[Candidate], keys: u64) -> BTreeMap<u64, BTreeSet<u64>> {
-    let mut balancer = Balancer::new(policy);
+    let balancer = Balancer::new(policy);
     let mut placed: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for key in 0..keys {
         let picked = balancer.pick(members, Some(key), 0, 0);
@@ -274,7 +274,7 @@ fn a_ring_of_many_is_bounded_and_complete() {
     for member in &mut one_left[1..] {
         member.available = false;
     }
-    let mut balancer = Balancer::new(Policy::RingHash);
+    let balancer = Balancer::new(Policy::RingHash);
     assert!((0..500).all(|key| balancer.pick(&one_left, Some(key), 0, 0) == Some(0)));
 }
 
