@@ -1,7 +1,5 @@
 //! One address that requests can go to, with what is known of it and the connections kept to it.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -50,7 +48,7 @@ pub struct Kept {
 
 pub struct Endpoint {
     pub known: Known,
-    /// Of the address: the same after a restart.
+    /// Of the address: the same after a restart, in another version and on another machine.
     pub id: u64,
     /// Requests on their way and what their answers take.
     pub load: PeakEwma,
@@ -69,10 +67,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(known: Known, threads: usize, now_ms: u64) -> Self {
-        let mut hasher = DefaultHasher::new();
-        known.address.hash(&mut hasher);
         Self {
-            id: hasher.finish(),
+            id: balance::text_key(known.address.to_string().as_bytes()),
             known,
             load: PeakEwma::default(),
             ejection: Ejection::default(),

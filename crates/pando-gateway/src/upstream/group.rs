@@ -1,7 +1,6 @@
 //! The endpoints of one route, and the choice among them.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,7 +33,9 @@ pub struct Group {
     /// As logs and `explain` call it.
     pub name: Arc<str>,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
-    balancer: Mutex<Balancer>,
+    balancer: Balancer,
+    /// Held while one failure is judged, so that no two eject beyond the group's share.
+    judging: Mutex<()>,
     /// Requests that wait for an endpoint.
     waiting: Mutex<VecDeque<oneshot::Sender<()>>>,
     /// Length of `waiting`, to be read without its lock.
@@ -112,7 +113,8 @@ impl Group {
             outlier,
             breaker,
             budget: RetryBudget::new(spec.retry.budget),
-            balancer: Mutex::new(Balancer::new(policy(&spec.balance))),
+            balancer: Balancer::new(policy(&spec.balance)),
+            judging: Mutex::default(),
             spec,
             name,
             endpoints: ArcSwap::default(),
@@ -186,9 +188,8 @@ impl Group {
             }
             Balance::RingHash(HashKey::Path) => Some(balance::text_key(request.path.as_bytes())),
             Balance::RingHash(HashKey::Uri) => {
-                let mut hasher = DefaultHasher::new();
-                (request.path, request.query).hash(&mut hasher);
-                Some(hasher.finish())
+                let query = balance::text_key(request.query.unwrap_or_default().as_bytes());
+                Some(balance::text_key(request.path.as_bytes()) ^ query.rotate_left(32))
             }
             Balance::RingHash(HashKey::Header(name)) => {
                 let value = request.headers.get(name.as_str())?;
@@ -260,7 +261,7 @@ impl Group {
             return;
         }
         let endpoints = self.endpoints.load();
-        let _one_at_a_time = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let group = endpoints.iter().map(|e| &e.ejection);
         if let Some(until_ms) = outlier.failed(&ticket.endpoint.ejection, group, now_ms) {
             let upstream = &ticket.endpoint.known.label;
@@ -311,22 +312,19 @@ impl Group {
         })
     }
 
-    fn choose(
+    fn choose<'p>(
         &self,
-        endpoints: &[Arc<Endpoint>],
-        view: View<'_>,
+        endpoints: &'p [Arc<Endpoint>],
+        view: View<'p>,
         key: Option<u64>,
         now_us: u64,
     ) -> Option<usize> {
         if let [only] = endpoints {
             return view.takes(only).then_some(0);
         }
-        let members: Vec<Seen<'_>> = endpoints
-            .iter()
-            .map(|endpoint| Seen { endpoint, view })
-            .collect();
-        let mut balancer = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
-        balancer.pick(&members, key, fastrand::u64(..), now_us)
+        let see = |endpoint: &'p Arc<Endpoint>| Seen { endpoint, view };
+        self.balancer
+            .pick_seen(endpoints, see, key, fastrand::u64(..), now_us)
     }
 
     fn queue(&self) -> Result<oneshot::Receiver<()>, Refused> {
