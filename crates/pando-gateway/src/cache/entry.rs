@@ -64,8 +64,10 @@ impl Entry {
         }
     }
 
+    /// The same variant, or any when this one suits all requests.
     fn replaces(&self, old: &Self) -> bool {
-        self.scope == old.scope && (self.vary != old.vary || self.vary_key == old.vary_key)
+        let same = self.vary == old.vary && self.vary_key == old.vary_key;
+        self.scope == old.scope && (same || self.vary.is_empty())
     }
 }
 
@@ -88,13 +90,22 @@ impl Slot {
     }
 
     pub(super) fn find(&self, scope: u64, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        self.entries
-            .iter()
-            .find(|entry| entry.matches(scope, request))
+        // Most variants differ by the same fields: what the request says of them is put into its
+        // form once.
+        let mut last: Option<(&Vary, Vec<u8>)> = None;
+        self.entries.iter().find(|entry| {
+            if entry.scope != scope || entry.vary.is_empty() {
+                return entry.scope == scope;
+            }
+            let known = last.take().filter(|(vary, _)| **vary == entry.vary);
+            let (vary, key) = known.unwrap_or_else(|| (&entry.vary, entry.vary.key(request)));
+            let found = key == entry.vary_key || entry.vary.language_fits(request, &entry.headers);
+            last = Some((vary, key));
+            found
+        })
     }
 
-    /// With `entry` in place of those it replaces: the same variant, and any that was chosen by
-    /// other fields than the origin now names.
+    /// With `entry` first, in place of those it replaces.
     pub(super) fn with(&self, entry: Arc<Entry>) -> Self {
         let mut entries = Vec::with_capacity(self.entries.len() + 1);
         let kept = self

@@ -1,7 +1,7 @@
 //! A body on its way into the store, read by every client that waits for it at the same time.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -40,6 +40,7 @@ pub(super) struct Fill {
     /// Known beforehand, so that readers can be let in: it is certain to fit.
     pub(super) length: Option<u64>,
     budget: Arc<Budget>,
+    readers: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -77,6 +78,7 @@ impl Fill {
         Some(Arc::new(Self {
             length,
             budget,
+            readers: AtomicUsize::new(0),
             state: Mutex::new(state),
         }))
     }
@@ -132,14 +134,16 @@ impl Fill {
         wake(&mut state);
     }
 
-    /// Whether anybody reads, or will. The pump's own reference does not count.
-    pub(super) fn is_wanted(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > 1
+    /// Whether anybody reads it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn reader(self: &Arc<Self>) -> Body {
+        self.readers.fetch_add(1, Ordering::Relaxed);
         Body::new(Reader {
             fill: Some(self.clone()),
+            _counted: Counted(self.clone()),
             next: 0,
             read: 0,
             rest: None,
@@ -163,10 +167,20 @@ fn wake(state: &mut State) {
 struct Reader {
     /// `None` once it has ended or was handed over.
     fill: Option<Arc<Fill>>,
+    _counted: Counted,
     next: usize,
     read: u64,
     /// What was handed over.
     rest: Option<Body>,
+}
+
+/// One reader, as long as it lives.
+struct Counted(Arc<Fill>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 type NextFrame = Option<Result<Frame<Bytes>, BodyError>>;

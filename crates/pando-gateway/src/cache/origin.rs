@@ -288,7 +288,13 @@ fn outdated(
     if response.status().is_server_error() || why == NotStored::Authorization {
         return;
     }
-    if let Some(entry) = entry {
+    // Other statuses may be about this client, or this moment: 401, 429.
+    let status = response.status();
+    let definite =
+        status.is_success() || status.is_redirection() || [404, 410].contains(&status.as_u16());
+    if let Some(entry) = entry
+        && definite
+    {
         route.store.drop_entry(hash, entry);
     }
     route.store.pass(hash, address);

@@ -1,10 +1,10 @@
 //! Takes a body from the upstream into the store, whether or not anybody reads it meanwhile.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -61,7 +61,7 @@ impl Route {
             vary_key: vary.key(client),
             vary,
             status: parts.status,
-            headers: stored_fields(&parts.headers),
+            headers: dated(stored_fields(&parts.headers), freshness.received_ms),
             body: bytes::Bytes::new(),
             freshness,
             surrogate_keys: surrogate_keys(&parts.headers, &self.surrogate_header),
@@ -196,6 +196,17 @@ fn with_body(mut head: Entry, body: Bytes) -> Entry {
     set_length(&mut head.headers, body.len());
     head.body = body;
     head
+}
+
+/// With the time it was received where the origin named none (RFC 9110 section 6.6.1).
+fn dated(mut headers: HeaderMap, received_ms: u64) -> HeaderMap {
+    if !headers.contains_key(DATE) {
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(received_ms));
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            headers.insert(DATE, date);
+        }
+    }
+    headers
 }
 
 fn set_length(headers: &mut HeaderMap, length: usize) {

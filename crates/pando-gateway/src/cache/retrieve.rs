@@ -114,6 +114,12 @@ fn shares(errand: &Errand, slot: Option<&Slot>) -> bool {
         && !errand.parts.headers.contains_key(AUTHORIZATION)
         && !errand.parts.headers.contains_key(RANGE)
         && slot.is_none_or(|slot| slot.pass_until_ms <= now_ms())
+        && errand.entry.as_ref().is_none_or(|entry| is_for_many(entry))
+}
+
+/// Whether an entry, once validated, serves more than the one request that it was validated for.
+fn is_for_many(entry: &Entry) -> bool {
+    !entry.freshness.always_validate && entry.freshness.lifetime_ms > 0
 }
 
 /// What needs no one else.

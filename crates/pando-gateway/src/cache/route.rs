@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gateway_spec::Cache;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, EXPIRES, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_cache::{
     Asked, Forward, Origin, Report, RequestControl, ResponseControl, Rules, SetCookie, assess,
     has_condition, invalidated,
@@ -100,7 +101,8 @@ impl Route {
             || headers
                 .get(CONTENT_LENGTH)
                 .is_some_and(|length| length != "0");
-        body || headers.contains_key(UPGRADE)
+        body || !request.body().is_end_stream()
+            || headers.contains_key(UPGRADE)
             || has_condition(headers)
             || (!self.bypass_cookies.is_empty() && has_cookie(headers, &self.bypass_cookies))
     }

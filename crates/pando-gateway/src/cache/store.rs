@@ -167,7 +167,7 @@ impl Store {
         self.remember(purge.clone());
         for (hash, slot) in self.memory.iter() {
             let whole = purge.takes_address(&slot.address);
-            if whole
+            if (whole && !slot.entries.is_empty())
                 || slot
                     .entries
                     .iter()

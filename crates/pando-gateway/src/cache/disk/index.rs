@@ -46,7 +46,7 @@ impl Record {
     fn is_replaced_by(&self, new: &Self) -> bool {
         self.address == new.address
             && self.scope == new.scope
-            && (self.vary != new.vary || self.vary_key == new.vary_key)
+            && (new.vary.is_empty() || (self.vary == new.vary && self.vary_key == new.vary_key))
     }
 }
 
