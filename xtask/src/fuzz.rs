@@ -1,4 +1,4 @@
-//! Every fuzz target of every library, each for so long. cargo-fuzz wants a nightly compiler; the
+//! Every fuzz target of every package, each for so long. cargo-fuzz wants a nightly compiler; the
 //! pinned one is told to act as one, so no second toolchain is needed.
 
 use std::fs;
@@ -17,22 +17,23 @@ pub fn run(args: &[&str]) -> anyhow::Result<()> {
     if !installed.is_ok_and(|output| output.status.success()) {
         shell::run("cargo", &["install", "--locked", "--quiet", "cargo-fuzz"])?;
     }
-    let libs = e2e::npm::workspace().join("libs");
     let mut ran = 0;
-    for lib in fs::read_dir(libs)? {
-        let lib = lib?.path();
-        for target in targets(&lib) {
-            fuzz(&lib, &target, seconds)?;
-            ran += 1;
+    for folder in ["libs", "crates"] {
+        for package in fs::read_dir(e2e::npm::workspace().join(folder))? {
+            let package = package?.path();
+            for target in targets(&package) {
+                fuzz(&package, &target, seconds)?;
+                ran += 1;
+            }
         }
     }
-    ensure!(ran > 0, "there is no libs/*/fuzz/fuzz_targets/*.rs");
+    ensure!(ran > 0, "there is no fuzz/fuzz_targets/*.rs of any package");
     println!("{ran} targets, {seconds} s each, nothing found");
     Ok(())
 }
 
-fn targets(lib: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(lib.join("fuzz/fuzz_targets")) else {
+fn targets(package: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(package.join("fuzz/fuzz_targets")) else {
         return Vec::new();
     };
     let mut names: Vec<String> = entries
@@ -42,8 +43,8 @@ fn targets(lib: &Path) -> Vec<String> {
     names
 }
 
-fn fuzz(lib: &Path, target: &str, seconds: u64) -> anyhow::Result<()> {
-    println!("+ cargo fuzz run {target}  (in {})", lib.display());
+fn fuzz(package: &Path, target: &str, seconds: u64) -> anyhow::Result<()> {
+    println!("+ cargo fuzz run {target}  (in {})", package.display());
     let status = Command::new("cargo")
         .args([
             "fuzz",
@@ -53,7 +54,7 @@ fn fuzz(lib: &Path, target: &str, seconds: u64) -> anyhow::Result<()> {
             &format!("-max_total_time={seconds}"),
         ])
         .env("RUSTC_BOOTSTRAP", "1")
-        .current_dir(lib)
+        .current_dir(package)
         .status()?;
     ensure!(status.success(), "{target} ended with {status}");
     Ok(())
