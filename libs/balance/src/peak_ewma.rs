@@ -1,7 +1,9 @@
 //! What an upstream's answers take, from the side of whoever waits for them.
 //!
 //! The average is peak-sensitive: a slower answer counts at once and whole, then loses weight
-//! with time; a quicker one moves it only as time passes (as Finagle's `PeakEwma` does). And a
+//! with time; a quicker one moves it only as time passes (as Finagle's `PeakEwma` does). Unlike
+//! there, answers that are quicker by far end a peak early: a pause of five seconds, once it is
+//! over, would otherwise be remembered for more than a minute. And a
 //! request that is still unanswered counts while it waits: an upstream that stopped answering is
 //! seen as slow before its answer comes.
 //!
@@ -23,6 +25,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub const DECAY_MS: u32 = 10_000;
 /// What a failure counts as, at least: a refused connection is quick, but not good.
 const FAILURE_US: u64 = 1_000_000;
+
+/// Answers that are quicker than the average by more than this factor each take this share of
+/// what is beyond the factor.
+const PEAK_FACTOR: f32 = 4.0;
+const PEAK_SHARE: f32 = 1.0 / 8.0;
 
 /// Latency and load of one upstream.
 #[derive(Debug)]
@@ -101,7 +108,8 @@ impl PeakEwma {
             let average = if average < rtt_us {
                 rtt_us
             } else {
-                average * rest + rtt_us * (1.0 - rest)
+                let average = average * rest + rtt_us * (1.0 - rest);
+                average - (average - rtt_us * PEAK_FACTOR).max(0.0) * PEAK_SHARE
             };
             // Clocks of threads differ a little; the stamp never goes back.
             let at_ms = if rest < 1.0 || packed == 0 {

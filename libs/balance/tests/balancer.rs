@@ -156,7 +156,7 @@ proptest! {
 
     #[test]
     fn hashing_moves_no_other_keys(
-        ids in prop::collection::btree_set(any::<u64>(), 2..30),
+        ids in prop::collection::btree_set(any::<u64>(), 2..9),
         gone in any::<prop::sample::Index>(),
         weight in 1..4_u32,
     ) {
@@ -169,7 +169,7 @@ proptest! {
         down[gone].available = false;
         for policy in [Policy::IpHash, Policy::RingHash] {
             let [one, two, three] = [(); 3].map(|()| Balancer::new(policy));
-            for key in 0..200 {
+            for key in 0..100 {
                 let before = all[one.pick(&all, Some(key), 0, 0).unwrap()].id;
                 let left = without[two.pick(&without, Some(key), 0, 0).unwrap()].id;
                 let absent = down[three.pick(&down, Some(key), 0, 0).unwrap()].id;
@@ -294,12 +294,18 @@ fn a_stalled_member_is_avoided() {
     assert_eq!(shares(Policy::PeakEwma, &members, 1000), [0, 0, 0, 1000]);
 }
 
-/// A member whose last answer was slow takes part again when the others are busy.
+/// A member whose last answer was slow is tried now and then while it is idle, and takes part
+/// again when the others are busy.
 #[test]
 fn an_old_slow_answer_does_not_idle_a_member() {
     let mut members = weighted(&[1; 2]);
     (members[0].latency_us, members[1].latency_us) = (2_000_000, 300);
-    assert_eq!(shares(Policy::PeakEwma, &members, 100), [0, 100]);
+    let tried = shares(Policy::PeakEwma, &members, 6400)[0];
+    assert!((50..150).contains(&tried), "{tried}");
+    members[0].in_flight = 1;
+    assert_eq!(shares(Policy::PeakEwma, &members, 1000), [0, 1000]);
+    (members[0].in_flight, members[0].wait_us) = (0, 1);
+    assert_eq!(shares(Policy::PeakEwma, &members, 1000), [0, 1000]);
     members[1].in_flight = 8;
-    assert_eq!(shares(Policy::PeakEwma, &members, 100), [100, 0]);
+    assert_eq!(shares(Policy::PeakEwma, &members, 1000), [1000, 0]);
 }
