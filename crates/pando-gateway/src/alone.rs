@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway_spec::link::ConfigOutcome;
@@ -17,18 +18,18 @@ const BACKLOG: i32 = 4096;
 /// Reads the file again: the new description, or what is wrong with it, for the log.
 pub type Reread = Box<dyn Fn() -> Result<GatewaySpec, String>>;
 
-/// Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the file again.
+/// `state` is the directory for what must last. Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the file again.
 ///
 /// # Errors
 /// A thread cannot be started, or none of the addresses can be listened on.
-pub fn run(spec: GatewaySpec, reread: Reread) -> io::Result<()> {
+pub fn run(spec: GatewaySpec, state: PathBuf, reread: Reread) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(spec, reread))
+    runtime.block_on(serve(spec, state, reread))
 }
 
-async fn serve(spec: GatewaySpec, reread: Reread) -> io::Result<()> {
+async fn serve(spec: GatewaySpec, state: PathBuf, reread: Reread) -> io::Result<()> {
     let mut sockets = Vec::new();
     for listen in &spec.listen {
         // One address that is taken does not keep the others from being served.
@@ -45,7 +46,7 @@ async fn serve(spec: GatewaySpec, reread: Reread) -> io::Result<()> {
     if sockets.is_empty() {
         return Err(io::Error::other("none of its addresses can be listened on"));
     }
-    let mut gateway = Gateway::new(spec, Arc::new(DirectFiles))?;
+    let mut gateway = Gateway::new(spec, Arc::new(DirectFiles), state)?;
     for listening in sockets {
         tracing::info!(address = %listening.listen.address, tls = listening.listen.tls, "listening");
         gateway.listen(listening).await?;

@@ -13,7 +13,9 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
 
 /// Bytes and trailers. The common cases cost no allocation.
+#[derive(Default)]
 pub enum Body {
+    #[default]
     Empty,
     /// `None` once it was read.
     Full(Option<Bytes>),
@@ -34,12 +36,6 @@ impl Body {
         B::Error: Into<BodyError>,
     {
         Self::Boxed(Box::pin(http_body_util::BodyExt::map_err(body, Into::into)))
-    }
-}
-
-impl Default for Body {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 

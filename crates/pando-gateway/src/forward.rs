@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::Body;
+use crate::cache::FetchFailed;
 use crate::client::Client;
 use crate::clock;
 use crate::ids::Ids;
@@ -70,10 +71,6 @@ pub struct Served {
     pub queue: Duration,
     pub upstream_time: Duration,
 }
-
-/// The answer could not be had from an upstream; caches may use a stale one.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchFailed;
 
 /// A request that asks to leave HTTP, and the client's connection.
 pub struct Upgrading {

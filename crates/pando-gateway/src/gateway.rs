@@ -1,7 +1,8 @@
 //! The gateway as a process: its threads, its configuration, and what keeps both up to date.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -13,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
+use crate::acme::{self, Acme};
+use crate::cache::Store;
 use crate::route::Build;
 use crate::routing::Routing;
 use crate::serve::accept::{ORDERS_MAX, Order};
@@ -33,6 +36,9 @@ pub struct Gateway {
     threads: Vec<Worker>,
     groups: Vec<(Arc<Group>, Tasks)>,
     certificates: Arc<Certificates>,
+    acme: Acme,
+    /// Where what must last is kept.
+    state: PathBuf,
     files: Arc<dyn FileSource>,
     /// What the supervisor last said of each app.
     apps: HashMap<String, AppEndpoints>,
@@ -49,7 +55,7 @@ type Tasks = JoinSet<()>;
 
 impl Gateway {
     /// Starts the threads; nothing is listened on yet.
-    pub fn new(spec: GatewaySpec, files: Arc<dyn FileSource>) -> io::Result<Self> {
+    pub fn new(spec: GatewaySpec, files: Arc<dyn FileSource>, state: PathBuf) -> io::Result<Self> {
         let count = threads(&spec);
         let certificates = Certificates::new(files.clone());
         let nothing = Config {
@@ -60,10 +66,14 @@ impl Gateway {
             timeouts: spec.timeouts.clone(),
             https_port: None,
         };
-        let shared = Arc::new(Shared::new(nothing, count));
+        let (acme, keeper) = Acme::new(certificates.clone(), files.clone());
+        let cache = Store::open(&spec.cache_store);
+        let challenges = acme.challenges().clone();
+        let shared = Arc::new(Shared::new(nothing, count, cache, challenges));
         let config = crate::tls::server_config(&certificates).map_err(io::Error::other)?;
         shared.tls.store(Some(config));
         let mut background = JoinSet::new();
+        background.spawn(keeper.run());
         background.spawn(certificates.clone().watch(CERTIFICATES_EVERY));
         let threads = (0..count)
             .map(|index| Worker::start(&shared, index))
@@ -74,6 +84,8 @@ impl Gateway {
             threads,
             groups: Vec::new(),
             certificates,
+            acme,
+            state,
             files,
             apps: HashMap::new(),
             _background: background,
@@ -91,8 +103,11 @@ impl Gateway {
         if spec == self.spec {
             return ConfigOutcome::Unchanged;
         }
-        if spec.listen != self.spec.listen || spec.threads != self.spec.threads {
-            let why = "listeners or threads have changed".to_owned();
+        if spec.listen != self.spec.listen
+            || spec.threads != self.spec.threads
+            || spec.cache_store != self.spec.cache_store
+        {
+            let why = "listeners, threads or the cache's store have changed".to_owned();
             return ConfigOutcome::NeedsReload { why };
         }
         self.take(spec);
@@ -103,6 +118,15 @@ impl Gateway {
         for problem in self.certificates.apply(&spec.sites) {
             tracing::warn!("{problem}");
         }
+        let acme = acme::Options::new(&spec.acme, &spec.listen, &self.state.join("acme"));
+        self.acme.apply(acme, &spec.sites);
+        if let Err(why) = self.shared.limits.redis(spec.redis.as_ref()) {
+            tracing::warn!(why, "shared limits count on this machine alone");
+        }
+        let limits = &spec.limits;
+        self.shared
+            .places
+            .change(limits.connections, limits.connections_per_ip);
         let mut old = std::mem::take(&mut self.groups);
         let mut groups: Vec<(Arc<Group>, Tasks)> = Vec::new();
         let (count, files) = (self.threads.len(), &self.files);
@@ -119,8 +143,15 @@ impl Gateway {
             groups.push(entry);
             group
         };
-        let routing = Routing::new(&spec, &mut Build { group: &mut group });
         let before = self.shared.config.load_full();
+        let mut build = Build {
+            group: &mut group,
+            old: &before.routing,
+            files: &self.files,
+            cache: &self.shared.cache,
+            limits: &self.shared.limits,
+        };
+        let routing = Routing::new(&spec, &mut build);
         let access_log = if spec.access_log == self.spec.access_log {
             before.access_log.clone()
         } else {
@@ -199,7 +230,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(limit, done).await.is_err() {
-            let open = self.shared.connections.load(Relaxed);
+            let open = self.shared.places.open();
             tracing::warn!(open, "connections that did not end in time are closed");
         }
         self.shared.config.load().access_log.flush(LAST_WAIT);
@@ -208,8 +239,21 @@ impl Gateway {
     /// Numbers for a person or a metric.
     pub fn stats(&self) -> serde_json::Value {
         let upstreams = self.groups.iter().map(|(group, _)| group.stats());
+        let cache = self.shared.cache.statistics();
+        let requests: BTreeMap<&str, u64> = cache.requests.iter().copied().collect();
         serde_json::json!({
-            "connections": self.shared.connections.load(Relaxed),
+            "connections": self.shared.places.open(),
+            "cache": {
+                "requests": requests,
+                "stored": cache.stored,
+                "purged": cache.purged,
+                "addresses": cache.addresses,
+                "memory_bytes": cache.memory_bytes,
+                "disk_files": cache.disk_files,
+                "disk_bytes": cache.disk_bytes,
+                "disk_corrupt": cache.disk_corrupt,
+                "disk_failures": cache.disk_failures,
+            },
             "tunnels": self.shared.tunnels(),
             "upstreams": upstreams.collect::<Vec<_>>(),
         })

@@ -7,9 +7,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use hyper::body::Incoming;
 
 use crate::body::Body;
+use crate::cache::RouteCache;
 use crate::client::{Client, Scheme};
+use crate::files;
 use crate::forward::{self, Call, Served, Upgrading};
 use crate::ids::Ids;
+use crate::limits::Pass;
+use crate::protect::Granted;
 use crate::reply;
 use crate::route::{Action, Edit, Rewrite, Route};
 use crate::routing::template::{Template, Values};
@@ -18,6 +22,7 @@ use crate::serve::conn::ConnState;
 use crate::serve::io::ClientIo;
 use crate::serve::{OutBody, Record};
 use crate::shared::{Config, Thread};
+use crate::{clock, compress};
 
 /// The connection a request came by.
 pub struct Origin {
@@ -43,7 +48,9 @@ struct Trace {
     site: Option<Arc<Site>>,
     route: Option<Arc<Route>>,
     cache: &'static str,
-    user: Option<Arc<str>>,
+    granted: Granted,
+    /// The request's place among the concurrent ones, until the answer is complete.
+    pass: Pass,
 }
 
 /// Answers a request. Never fails: an error is an answer.
@@ -166,7 +173,7 @@ fn says_keep_alive(headers: &http::HeaderMap) -> bool {
 impl Exchange {
     async fn answer(&self, mut request: Request<Incoming>, trace: &mut Trace) -> Response<Body> {
         let upgrade = self.upgrade(&mut request);
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if self.host.is_empty() || self.host.contains('@') {
             return self.refuse(StatusCode::BAD_REQUEST, "there is no host in the request");
         }
@@ -175,6 +182,9 @@ impl Exchange {
             return self.refuse(StatusCode::NOT_FOUND, "no site has this host name");
         };
         trace.site = Some(site.clone());
+        if let Some(answer) = self.challenge(parts.uri.path()) {
+            return answer;
+        }
         if site.redirect_https && self.client.scheme == Scheme::Http {
             return self.to_https(&parts.uri, &name);
         }
@@ -189,24 +199,82 @@ impl Exchange {
             return self.refuse(StatusCode::BAD_REQUEST, "the path is not valid");
         };
         let path = path.into_owned();
-        let Some(found) = site.find(&parts.method, &path, &parts.headers, 0) else {
-            return self.refuse(
-                StatusCode::NOT_FOUND,
-                "no route of this site takes this request",
-            );
-        };
-        let route = found.route.clone();
-        trace.route = Some(route.clone());
-        self.rewrite(&route, &path, &found.params, &mut parts);
-        self.edit(&route.request_headers, &path, &found.params, &mut parts);
-        self.act(
-            &route,
-            &path,
-            &found.params,
-            Request::from_parts(parts, body.into()),
-            upgrade,
-        )
-        .await
+        let site = site.clone();
+        self.route(&site, &path, parts, body, upgrade, trace).await
+    }
+
+    /// The first route that takes the request and has an answer.
+    async fn route(
+        &self,
+        site: &Site,
+        path: &str,
+        mut parts: http::request::Parts,
+        body: Incoming,
+        mut upgrade: Option<Upgrading>,
+        trace: &mut Trace,
+    ) -> Response<Body> {
+        let mut from = 0;
+        loop {
+            let Some(found) = site.find(&parts.method, path, &parts.headers, from) else {
+                let why = "no route of this site takes this request";
+                return self.refuse(StatusCode::NOT_FOUND, why);
+            };
+            let route = found.route.clone();
+            trace.route = Some(route.clone());
+            if let Err(refusal) = self.admit(&route, &mut parts, trace).await {
+                return refusal;
+            }
+            let asked = route.compress.as_ref().map(|_| compress::Asked::of(&parts));
+            let response = if let Action::Files(files) = &route.action {
+                let rewritten = self.rewritten(&route, path, &found.params, parts.uri.query());
+                let (of_path, _) = split_query(rewritten.as_deref().unwrap_or(path));
+                match files.serve(&parts, of_path).await {
+                    files::Outcome::Response(response) => response,
+                    files::Outcome::NotFound => {
+                        from = found.index + 1;
+                        continue;
+                    }
+                }
+            } else {
+                self.rewrite(&route, path, &found.params, &mut parts);
+                self.edit(&route.request_headers, path, &found.params, &mut parts);
+                let request = Request::from_parts(parts, body.into());
+                self.act(&route, path, &found.params, request, upgrade.take(), trace)
+                    .await
+            };
+            return match (&route.compress, asked) {
+                (Some(compress), Some(asked)) => compress.apply(asked, response),
+                (Some(_) | None, _) => response,
+            };
+        }
+    }
+
+    /// Addresses, then limits, then who it is.
+    async fn admit(
+        &self,
+        route: &Route,
+        parts: &mut http::request::Parts,
+        trace: &mut Trace,
+    ) -> Result<(), Response<Body>> {
+        let guarded = !route.protect.is_empty();
+        if guarded && let Some(refusal) = route.protect.refuse_address(&self.client) {
+            return Err(refusal);
+        }
+        if !route.limits.is_empty() {
+            let now_ms = clock::now_ms();
+            trace.pass = route.limits.check(&self.client, parts, now_ms).await?;
+        }
+        if guarded {
+            trace.granted = route.protect.authenticate(parts).await?;
+        }
+        Ok(())
+    }
+
+    /// A certificate authority's question (RFC 8555 section 8.3).
+    fn challenge(&self, path: &str) -> Option<Response<Body>> {
+        let token = path.strip_prefix("/.well-known/acme-challenge/")?;
+        let answer = self.thread.shared.challenges.response(token)?;
+        Some(reply::plain(StatusCode::OK, answer))
     }
 
     async fn act(
@@ -216,8 +284,10 @@ impl Exchange {
         params: &Params,
         request: Request<Body>,
         upgrade: Option<Upgrading>,
+        trace: &mut Trace,
     ) -> Response<Body> {
         match &route.action {
+            Action::Files(_) => self.refuse(StatusCode::NOT_FOUND, "there is no such file"),
             Action::Redirect { status, to } => {
                 let to = to.render(&self.values(path, request.uri().query(), params));
                 reply::redirect(*status, &to)
@@ -246,6 +316,9 @@ impl Exchange {
                     host: self.host.clone(),
                     early: (!self.origin.conn.is_h2).then(|| self.origin.conn.clone()),
                 };
+                if let Some(cache) = route.cache.as_ref().filter(|_| upgrade.is_none()) {
+                    return self.cached(cache, call, request, trace).await;
+                }
                 let held = upgrade.is_some() && !self.origin.conn.is_h2;
                 let response = forward::forward(&call, request, upgrade).await;
                 if held {
@@ -255,6 +328,26 @@ impl Exchange {
                 response
             }
         }
+    }
+
+    async fn cached(
+        &self,
+        cache: &RouteCache,
+        mut call: Call,
+        request: Request<Body>,
+        trace: &mut Trace,
+    ) -> Response<Body> {
+        // What is fetched for many may take longer than this client's connection lives.
+        call.early = None;
+        let call = Arc::new(call);
+        let fetch = move |request| {
+            let call = call.clone();
+            async move { forward::forward(&call, request, None).await }
+        };
+        let scheme = self.client.scheme.as_str();
+        let (response, status) = cache.handle(scheme, &self.host, request, fetch).await;
+        trace.cache = status.as_str();
+        response
     }
 
     /// What the request asks to change to; `None` for what is no upgrade or must not be one.
@@ -328,28 +421,10 @@ impl Exchange {
         parts: &mut http::request::Parts,
     ) {
         let query = parts.uri.query();
-        let target = match &route.rewrite {
+        let target = match self.rewritten(route, path, params, query) {
+            Some(target) => target,
             None if path == parts.uri.path() => return,
             None => with_query(path, query),
-            Some(Rewrite::Prefix { strip, with }) => {
-                let rest = path.get(*strip..).unwrap_or("");
-                let slash = if with.ends_with('/') || rest.starts_with('/') {
-                    ""
-                } else {
-                    "/"
-                };
-                let rest = if with.ends_with('/') {
-                    rest.trim_start_matches('/')
-                } else {
-                    rest
-                };
-                with_query(&format!("{with}{slash}{rest}"), query)
-            }
-            Some(Rewrite::Template(template)) => template.render(&self.values(path, query, params)),
-            Some(Rewrite::Regex {
-                pattern,
-                replacement,
-            }) => with_query(&pattern.replace(path, replacement), query),
         };
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         match target.parse() {
@@ -359,6 +434,29 @@ impl Exchange {
             }
         }
         parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    }
+
+    /// Path and query as the route changes them.
+    fn rewritten(
+        &self,
+        route: &Route,
+        path: &str,
+        params: &Params,
+        query: Option<&str>,
+    ) -> Option<String> {
+        Some(match route.rewrite.as_ref()? {
+            Rewrite::Prefix { strip, with } => {
+                let rest = path.get(*strip..).unwrap_or("");
+                let rest = rest.strip_prefix('/').unwrap_or(rest);
+                let slash = if with.ends_with('/') { "" } else { "/" };
+                with_query(&format!("{with}{slash}{rest}"), query)
+            }
+            Rewrite::Template(template) => template.render(&self.values(path, query, params)),
+            Rewrite::Regex {
+                pattern,
+                replacement,
+            } => with_query(&pattern.replace(path, replacement), query),
+        })
     }
 
     fn edit(&self, edits: &[Edit], path: &str, params: &Params, parts: &mut http::request::Parts) {
@@ -373,12 +471,16 @@ impl Exchange {
     fn finish(
         &self,
         response: Response<Body>,
-        trace: Trace,
+        mut trace: Trace,
         before: Option<Before>,
         begun: Instant,
         asks_close: bool,
     ) -> Response<OutBody> {
         let (mut parts, body) = response.into_parts();
+        trace.pass.decorate(&mut parts.headers);
+        if let Some(route) = trace.route.as_ref().filter(|r| !r.protect.is_empty()) {
+            route.protect.decorate(&trace.granted, &mut parts);
+        }
         if let Some(route) = trace
             .route
             .as_ref()
@@ -406,11 +508,12 @@ impl Exchange {
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let pass = std::mem::take(&mut trace.pass);
         let log = &self.config.access_log;
         let record = before
             .filter(|_| log.wants(parts.status.as_u16()))
             .map(|before| Box::new(self.record(&mut parts, trace, before, begun)));
-        let body = OutBody::new(body, record, self.origin.conn.clone());
+        let body = OutBody::new(body, record, self.origin.conn.clone(), pass);
         Response::from_parts(parts, body)
     }
 
@@ -440,11 +543,18 @@ impl Exchange {
             served: parts.extensions.remove::<Served>().unwrap_or_default(),
             cache: trace.cache,
             ids: self.ids.clone(),
-            user: trace.user,
+            user: trace.granted.user,
             user_agent: before.user_agent,
             referer: before.referer,
             tls: self.origin.conn.tls_version,
         }
+    }
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
     }
 }
 

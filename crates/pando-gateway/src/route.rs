@@ -5,25 +5,37 @@ use std::sync::Arc;
 use gateway_spec as spec;
 use http::{HeaderName, HeaderValue};
 
-use crate::routing::{self, template::Template};
+use crate::cache::{RouteCache, Store};
+use crate::compress::Compressor;
+use crate::files::FileServer;
+use crate::limits::{LimitStore, Limits};
+use crate::protect::Protect;
+use crate::routing::{self, Routing, template::Template};
+use crate::tls::FileSource;
 use crate::upstream::Group;
 
 pub struct Route {
     pub name: Arc<str>,
-    /// With the site's name, for logs: `example.com /api/*`.
+    /// The site's name, for logs.
     pub site: Arc<str>,
     pub action: Action,
+    pub protect: Protect,
+    pub limits: Limits,
+    pub cache: Option<RouteCache>,
+    pub compress: Option<Compressor>,
     pub rewrite: Option<Rewrite>,
     pub request_headers: Vec<Edit>,
     pub response_headers: Vec<Edit>,
     pub body_bytes: u64,
     pub buffer_request: bool,
     pub timeout_ms: u64,
+    spec: spec::Route,
 }
 
 pub enum Action {
     Proxy(Arc<Group>),
     Split(Vec<Branch>),
+    Files(Box<FileServer>),
     Redirect {
         status: http::StatusCode,
         to: Template,
@@ -65,13 +77,41 @@ pub enum Edit {
 pub struct Build<'b> {
     /// Gives the group for equal upstreams, made before or now.
     pub group: &'b mut dyn FnMut(&spec::Upstreams) -> Arc<Group>,
+    /// Routes of the configuration before: equal ones go on with all they know.
+    pub old: &'b Routing,
+    pub files: &'b Arc<dyn FileSource>,
+    pub cache: &'b Arc<Store>,
+    pub limits: &'b Arc<LimitStore>,
 }
 
 impl Route {
-    pub fn new(spec: &spec::Route, site: &Arc<str>, build: &mut Build<'_>) -> Self {
-        Self {
+    /// The same route of the configuration before, or a new one.
+    pub fn new(spec: &spec::Route, site: &Arc<str>, build: &mut Build<'_>) -> Arc<Self> {
+        let old = build.old.sites().filter(|s| s.name == *site);
+        let mut old = old.flat_map(|site| site.routes());
+        if let Some(route) = old.find(|route| route.spec == *spec) {
+            // So that the groups are known to be in use.
+            for upstreams in spec.action.upstreams() {
+                (build.group)(upstreams);
+            }
+            return route.clone();
+        }
+        let scope = format!("{site} {:?}", spec.matches);
+        let protect = &spec.protect;
+        let cache = |cache| RouteCache::new(cache, build.cache.clone(), &scope);
+        Arc::new(Self {
             name: spec.name.as_str().into(),
             site: site.clone(),
+            protect: Protect::with_files(protect, build.files.clone()),
+            limits: Limits::new(
+                &scope,
+                &protect.limits,
+                protect.connections.as_ref(),
+                build.limits,
+            ),
+            cache: spec.cache.as_ref().map(cache),
+            compress: spec.compress.as_ref().map(Compressor::new),
+            spec: spec.clone(),
             action: Action::new(&spec.action, build),
             rewrite: spec
                 .rewrite
@@ -82,7 +122,7 @@ impl Route {
             body_bytes: spec.body_bytes,
             buffer_request: spec.buffer_request,
             timeout_ms: spec.timeout_ms,
-        }
+        })
     }
 }
 
@@ -118,11 +158,7 @@ impl Action {
                     .and_then(|t| HeaderValue::from_str(t).ok())
                     .unwrap_or(HeaderValue::from_static("text/plain; charset=utf-8")),
             },
-            spec::Action::Files(_) => Self::Respond {
-                status: http::StatusCode::NOT_FOUND,
-                body: bytes::Bytes::new(),
-                content_type: HeaderValue::from_static("text/plain"),
-            },
+            spec::Action::Files(files) => Self::Files(Box::new(FileServer::new(files))),
         }
     }
 
@@ -131,7 +167,7 @@ impl Action {
         let branches = match self {
             Self::Proxy(group) => return Some(group),
             Self::Split(branches) => branches,
-            Self::Redirect { .. } | Self::Respond { .. } => return None,
+            Self::Files(_) | Self::Redirect { .. } | Self::Respond { .. } => return None,
         };
         let chosen = branches.iter().find(|branch| branch.is_chosen(headers));
         if let Some(branch) = chosen {

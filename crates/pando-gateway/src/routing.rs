@@ -89,7 +89,7 @@ impl Site {
     fn new(spec: &gateway_spec::Site, build: &mut Build<'_>) -> Self {
         let name: Arc<str> = spec.hosts.first().map_or("*", String::as_str).into();
         let routes = spec.routes.iter().map(|route| {
-            let compiled = Arc::new(Route::new(route, &name, build));
+            let compiled = Route::new(route, &name, build);
             (Matcher::new(&route.matches), compiled)
         });
         Self {
@@ -100,6 +100,10 @@ impl Site {
             routes: routes.collect(),
             name,
         }
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter().map(|(_, route)| route)
     }
 
     /// The first route from `from` on that takes the request.

@@ -8,8 +8,14 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
+use crate::acme::Challenges;
+use crate::cache::Store;
+use crate::clock;
+use crate::limits::{Connections, LimitStore, TooMany};
 use crate::routing::Routing;
 use crate::upstream::Group;
+
+const SAY_EVERY_MS: u64 = 1_000;
 
 /// One configuration, as requests see it.
 pub struct Config {
@@ -28,14 +34,18 @@ pub struct Shared {
     /// Every group of upstreams of the present configuration.
     pub groups: ArcSwap<Vec<Arc<Group>>>,
     pub tls: ArcSwapOption<rustls::ServerConfig>,
+    pub cache: Arc<Store>,
+    pub challenges: Arc<Challenges>,
+    pub limits: Arc<LimitStore>,
+    /// Client connections, counted by their addresses.
+    pub places: Connections,
+    said_full_ms: AtomicU64,
     /// Answers say `Connection: close` and idle connections are let go.
     pub draining: AtomicBool,
     /// Connections that left HTTP and live.
     tunnels: AtomicU32,
-    pub connections: AtomicU64,
     /// Connections of each thread.
     pub per_thread: Box<[AtomicU64]>,
-    pub requests: AtomicU64,
 }
 
 /// One serving thread.
@@ -55,16 +65,25 @@ impl Config {
 }
 
 impl Shared {
-    pub fn new(config: Config, threads: usize) -> Self {
+    pub fn new(
+        config: Config,
+        threads: usize,
+        cache: Arc<Store>,
+        challenges: Arc<Challenges>,
+    ) -> Self {
+        let limits = &config.limits;
         Self {
-            config: ArcSwap::from_pointee(config),
             groups: ArcSwap::default(),
+            places: Connections::new(limits.connections, limits.connections_per_ip),
             tls: ArcSwapOption::empty(),
+            said_full_ms: AtomicU64::new(0),
+            cache,
+            challenges,
+            limits: Arc::default(),
             draining: AtomicBool::new(false),
             tunnels: AtomicU32::new(0),
-            connections: AtomicU64::new(0),
             per_thread: (0..threads).map(|_| AtomicU64::new(0)).collect(),
-            requests: AtomicU64::new(0),
+            config: ArcSwap::from_pointee(config),
         }
     }
 
@@ -83,6 +102,16 @@ impl Shared {
 
     pub fn open_connections(&self, thread: usize) -> u64 {
         self.per_thread[thread].load(Relaxed)
+    }
+
+    /// At most once a second: a flood of connections must not become one of log lines.
+    pub fn say_full(&self, ip: std::net::IpAddr, full: &TooMany) {
+        let now_ms = clock::now_ms();
+        let last = self.said_full_ms.load(Relaxed);
+        if now_ms.saturating_sub(last) >= SAY_EVERY_MS {
+            self.said_full_ms.store(now_ms, Relaxed);
+            tracing::warn!(client.addr = %ip, ?full, "connections beyond the limit are closed at once");
+        }
     }
 
     pub fn is_draining(&self) -> bool {

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use pando_gateway::body::{Body, BodyError};
-use pando_gateway::compress::Compressor;
+use pando_gateway::compress::{Asked, Compressor};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
@@ -27,6 +27,10 @@ fn request(method: Method, accept: &str) -> http::request::Parts {
         .method(method)
         .header(ACCEPT_ENCODING, accept);
     request.body(()).unwrap().into_parts().0
+}
+
+fn asked(method: Method, accept: &str) -> Asked {
+    Asked::of(&request(method, accept))
 }
 
 fn response(body: impl Into<Body>, headers: &[(HeaderName, &str)]) -> Response<Body> {
@@ -94,7 +98,7 @@ async fn every_encoding_comes_back_whole() {
             let content = text(size);
             let answer = response(content.clone(), &[]);
             let (parts, body) = compressor
-                .apply(&request(Method::GET, encoding), answer)
+                .apply(asked(Method::GET, encoding), answer)
                 .into_parts();
             assert_eq!(parts.headers[CONTENT_ENCODING], encoding);
             let body = body.collect().await.unwrap().to_bytes();
@@ -119,7 +123,7 @@ async fn the_headers_of_a_compressed_answer() {
             (VARY, "Origin"),
         ],
     );
-    let answer = compressor.apply(&request(Method::GET, "gzip"), answer);
+    let answer = compressor.apply(asked(Method::GET, "gzip"), answer);
     let headers = answer.headers();
     assert_eq!(headers[ETAG], "W/\"abc\"");
     assert!(!headers.contains_key(ACCEPT_RANGES));
@@ -131,12 +135,12 @@ async fn the_headers_of_a_compressed_answer() {
         text(5000),
         &[(VARY, "X, Accept-Encoding"), (ETAG, "W/\"a\"")],
     );
-    let again = compressor.apply(&request(Method::GET, "br"), again);
+    let again = compressor.apply(asked(Method::GET, "br"), again);
     assert_eq!(again.headers().get_all(VARY).iter().count(), 1);
     assert_eq!(again.headers()[ETAG], "W/\"a\"");
 
     // Who takes nothing gets it as it is, but caches must know that others get it otherwise.
-    let plain = compressor.apply(&request(Method::GET, "identity"), response(text(5000), &[]));
+    let plain = compressor.apply(asked(Method::GET, "identity"), response(text(5000), &[]));
     assert!(!plain.headers().contains_key(CONTENT_ENCODING));
     assert_eq!(plain.headers()[VARY], "accept-encoding");
 }
@@ -147,7 +151,7 @@ async fn what_is_left_as_it_is() {
     let get = request(Method::GET, "gzip, br, zstd");
     let same = |request: &http::request::Parts, answer: Response<Body>, what: &str| {
         let (status, before) = (answer.status(), answer.headers().clone());
-        let after = compressor.apply(request, answer);
+        let after = compressor.apply(Asked::of(request), answer);
         assert_eq!(
             (after.status(), after.headers()),
             (status, &before),
@@ -193,7 +197,7 @@ async fn what_is_left_as_it_is() {
         encodings: vec!["lzw".into()],
         ..Compress::default()
     });
-    let answer = none.apply(&get, response(text(5000), &[]));
+    let answer = none.apply(Asked::of(&get), response(text(5000), &[]));
     assert!(!answer.headers().contains_key(CONTENT_ENCODING));
 }
 
@@ -205,7 +209,7 @@ async fn a_slow_stream_is_not_held_back() {
             let (sender, body) = channel();
             let answer = response(body, &[(CONTENT_TYPE, kind)]);
             let mut body = compressor
-                .apply(&request(Method::GET, encoding), answer)
+                .apply(asked(Method::GET, encoding), answer)
                 .into_body();
             let (mut sent, mut received) = (Vec::new(), Vec::new());
             for n in 0..5 {
@@ -242,7 +246,7 @@ async fn trailers_follow_and_errors_break_off() {
     sender.send(Ok(Frame::trailers(trailers.clone()))).unwrap();
     drop(sender);
     let body = compressor
-        .apply(&request(Method::GET, "gzip"), response(body, &[]))
+        .apply(asked(Method::GET, "gzip"), response(body, &[]))
         .into_body();
     let collected = body.collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
@@ -252,7 +256,7 @@ async fn trailers_follow_and_errors_break_off() {
     sender.send(Ok(Frame::data(text(100_000)))).unwrap();
     sender.send(Err("the upstream died".into())).unwrap();
     let body = compressor
-        .apply(&request(Method::GET, "gzip"), response(body, &[]))
+        .apply(asked(Method::GET, "gzip"), response(body, &[]))
         .into_body();
     assert!(body.collect().await.is_err());
 }
@@ -276,7 +280,7 @@ proptest! {
         }
         drop(sender);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let body = compressor.apply(&request(Method::GET, encoding), response(body, &[])).into_body();
+        let body = compressor.apply(asked(Method::GET, encoding), response(body, &[])).into_body();
         let received = runtime.block_on(body.collect()).unwrap().to_bytes();
         prop_assert!(decode(encoding, &received) == sent);
     }

@@ -124,12 +124,13 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
 
 /// Runs a gateway by itself until SIGTERM or SIGINT; SIGHUP reads its file again.
 pub fn gateway_alone(
+    home: &Path,
     spec: gateway_spec::GatewaySpec,
     reread: pando_gateway::alone::Reread,
 ) -> anyhow::Result<()> {
     raise_open_files();
     log_to_stderr(Level::INFO);
-    pando_gateway::alone::run(spec, reread).map_err(|error| {
+    pando_gateway::alone::run(spec, home.join("gateway"), reread).map_err(|error| {
         let fix = "free an address, or change `listen` in [gateway]";
         ExpectedError::failed("the gateway cannot serve", error.to_string(), fix).into()
     })

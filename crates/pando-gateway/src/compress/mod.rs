@@ -29,6 +29,16 @@ pub struct Compressor {
     level: Option<u8>,
 }
 
+/// What a request says of compression; taken from it before it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(Option<Accepted>);
+
+impl Asked {
+    pub fn of(request: &Parts) -> Self {
+        Self(rules::may_be_asked(request).then(|| Accepted::of(&request.headers)))
+    }
+}
+
 impl Compressor {
     /// Encodings that are not known are said in the log and left out.
     pub fn new(spec: &gateway_spec::Compress) -> Self {
@@ -48,16 +58,18 @@ impl Compressor {
     }
 
     /// The answer, compressed if the client takes it and it is worth it.
-    pub fn apply(&self, request: &Parts, response: Response<Body>) -> Response<Body> {
+    pub fn apply(&self, asked: Asked, response: Response<Body>) -> Response<Body> {
         if !self.types.take(response.headers().get(CONTENT_TYPE))
             || self.is_small(&response)
-            || !rules::may_change(request, &response)
+            || !rules::may_change(&response)
         {
             return response;
         }
+        let Some(accepted) = asked.0 else {
+            return response;
+        };
         let (mut parts, body) = response.into_parts();
         vary(&mut parts.headers);
-        let accepted = Accepted::of(&request.headers);
         let Some(encoding) = accepted.best(self.encodings.iter().copied()) else {
             return Response::from_parts(parts, body);
         };

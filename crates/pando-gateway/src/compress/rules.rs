@@ -110,7 +110,7 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the bytes of the answer may be others than they are.
-pub(super) fn may_change(request: &Parts, response: &Response<Body>) -> bool {
+pub(super) fn may_change(response: &Response<Body>) -> bool {
     let headers = response.headers();
     let status = response.status();
     let whole = !status.is_informational()
@@ -119,13 +119,17 @@ pub(super) fn may_change(request: &Parts, response: &Response<Body>) -> bool {
         && status != StatusCode::PARTIAL_CONTENT
         && status != StatusCode::NOT_MODIFIED;
     whole
-        && request.method != Method::HEAD
-        && request.method != Method::CONNECT
         && !headers.contains_key(CONTENT_ENCODING)
         && !headers.contains_key(CONTENT_RANGE)
         && !no_transform(headers)
-        && !no_transform(&request.headers)
         && !DIGESTS.iter().any(|name| headers.contains_key(name))
+}
+
+/// Whether a request may be answered with something compressed at all.
+pub(super) fn may_be_asked(request: &Parts) -> bool {
+    request.method != Method::HEAD
+        && request.method != Method::CONNECT
+        && !no_transform(&request.headers)
 }
 
 /// RFC 9111 sections 5.2.1.6 and 5.2.2.6.

@@ -213,7 +213,10 @@ impl Attempt<'_> {
             Err(failed) => {
                 let trouble = match failed.problem {
                     h1::Problem::RequestBody(error) => Trouble::Client(error),
-                    problem => Trouble::Exchange(problem),
+                    problem @ (h1::Problem::Io(_)
+                    | h1::Problem::Closed
+                    | h1::Problem::Parse(_)
+                    | h1::Problem::Framing(_)) => Trouble::Exchange(problem),
                 };
                 let undelivered = failed.undelivered && !failed.answered;
                 self.fail(trouble, undelivered)

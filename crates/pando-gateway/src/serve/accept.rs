@@ -1,7 +1,7 @@
 //! The threads that serve, and how connections come to them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,6 +17,7 @@ use super::connection::{self, Ready};
 use super::io::{ClientStream, Other};
 use super::sweep::{self, Connections};
 use crate::client::Scheme;
+use crate::limits;
 use crate::proxy_protocol::{self, Addresses, Prefixed};
 use crate::shared::{Shared, Thread};
 
@@ -162,10 +163,16 @@ impl Door {
     }
 
     fn begin(&self, raw: Raw, listen: &Arc<Listen>) {
-        let shared = &self.thread.shared;
-        let Some(place) = Place::take(shared, self.thread.index) else {
-            tracing::warn!("too many connections: one more was closed at once");
-            return;
+        let ip = match &raw {
+            Raw::Tcp(_, peer) => peer.ip().to_canonical(),
+            Raw::Unix(_) => unspecified().ip(),
+        };
+        let place = match Place::take(&self.thread.shared, self.thread.index, ip) {
+            Ok(place) => place,
+            Err(full) => {
+                self.thread.shared.say_full(ip, &full);
+                return;
+            }
         };
         let (door, listen) = (self.clone(), listen.clone());
         tokio::spawn(async move {
@@ -344,30 +351,27 @@ impl ClientStream {
     }
 }
 
-/// A connection's place among those that may be open.
+/// A connection, counted with its thread.
 struct Place {
     shared: Arc<Shared>,
     thread: usize,
+    _counted: limits::Connection,
 }
 
 impl Place {
-    fn take(shared: &Arc<Shared>, thread: usize) -> Option<Self> {
-        let max = shared.config.load().limits.connections;
-        if shared.connections.load(Relaxed) >= max {
-            return None;
-        }
-        shared.connections.fetch_add(1, Relaxed);
+    fn take(shared: &Arc<Shared>, thread: usize, ip: IpAddr) -> Result<Self, limits::TooMany> {
+        let counted = shared.places.enter(ip)?;
         shared.per_thread[thread].fetch_add(1, Relaxed);
-        Some(Self {
+        Ok(Self {
             shared: shared.clone(),
             thread,
+            _counted: counted,
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Relaxed);
         self.shared.per_thread[self.thread].fetch_sub(1, Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use crate::body::{Body, BodyError};
 use crate::clock;
 use crate::forward::Served;
 use crate::ids::Ids;
+use crate::limits::Pass;
 
 /// What the log says of one request.
 pub struct Record {
@@ -46,15 +47,17 @@ pub struct OutBody {
     sent: u64,
     record: Option<Box<Record>>,
     conn: Arc<ConnState>,
+    _pass: Pass,
 }
 
 impl OutBody {
-    pub fn new(body: Body, record: Option<Box<Record>>, conn: Arc<ConnState>) -> Self {
+    pub fn new(body: Body, record: Option<Box<Record>>, conn: Arc<ConnState>, pass: Pass) -> Self {
         Self {
             body,
             sent: 0,
             record,
             conn,
+            _pass: pass,
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct GatewayArgs {
 #[derive(Debug, Subcommand)]
 pub enum Verb {}
 
-pub fn gateway(args: &GatewayArgs, _ctx: &mut Context) -> anyhow::Result<u8> {
+pub fn gateway(args: &GatewayArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     if let Some(verb) = &args.verb {
         match *verb {}
     }
@@ -36,6 +36,6 @@ pub fn gateway(args: &GatewayArgs, _ctx: &mut Context) -> anyhow::Result<u8> {
     let path = config::file(Some(file))?;
     let spec = config::gateway(&path)?;
     let again = Box::new(move || config::gateway(&path).map_err(|error| error::in_words(&error)));
-    wire::gateway_alone(spec, again)?;
+    wire::gateway_alone(&ctx.home, spec, again)?;
     Ok(exit::OK)
 }
