@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use gateway_spec::Cache;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, EXPIRES, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, EXPIRES, HOST, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_cache::{
@@ -63,8 +65,8 @@ impl RouteCache {
     }
 
     /// Answers `request` from the store, or with what `fetch` brings. A failed fetch is an answer
-    /// too, with [`super::FetchFailed`] among its extensions. `host` is as the client names it, with
-    /// a port that is not the scheme's own.
+    /// too, with [`super::FetchFailed`] among its extensions. `host` is the name that answers
+    /// are kept under, with or without a port.
     pub async fn handle<F, Fut>(
         &self,
         scheme: &str,
@@ -127,10 +129,13 @@ impl Route {
         let path = path(request.uri()).to_owned();
         let asked = (method == Method::POST).then(|| request.headers().clone());
         let sent_ms = now_ms();
+        // Locations name the host as the client does, with a port that `host` may lack.
+        let named = request.headers().get(HOST).cloned();
+        let named = named.as_ref().and_then(|host| host.to_str().ok());
         let mut response = fetch(request).await;
         let origin = Origin {
             scheme,
-            host,
+            host: named.unwrap_or(host),
             path_and_query: &path,
         };
         for path in invalidated(&method, response.status(), origin, response.headers()) {
@@ -141,6 +146,7 @@ impl Route {
         if let Some(asked) = asked
             && is_its_own_representation(origin, &response)
         {
+            let origin = Origin { host, ..origin };
             return self.keep_posted(origin, &asked, sent_ms, response);
         }
         reported(&mut response, Forward::Method);
