@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 pub mod compress;
 mod cookie;
+pub mod explain;
 pub mod files;
 pub mod forward;
 pub mod gateway;

@@ -152,7 +152,7 @@ fn host_of(request: &Request<Incoming>) -> Option<&str> {
 }
 
 /// Lower case and without the port, as sites are found by.
-fn site_name(host: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn site_name(host: &str) -> std::borrow::Cow<'_, str> {
     let end = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => colon,
         Some(_) | None => host.len(),

@@ -126,6 +126,13 @@ impl Route {
     }
 }
 
+impl Route {
+    /// What it was made from.
+    pub fn spec(&self) -> &spec::Route {
+        &self.spec
+    }
+}
+
 impl Action {
     fn new(spec: &spec::Action, build: &mut Build<'_>) -> Self {
         match spec {

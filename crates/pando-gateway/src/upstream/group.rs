@@ -278,11 +278,37 @@ impl Group {
         permit: Permit,
     ) -> Option<Ticket> {
         let now_us = clock::now_us();
-        let now_ms = now_us / 1000;
         let endpoints = self.endpoints.load();
+        let chosen = self.position(&endpoints, key, sticky, tried, now_us)?;
+        let endpoint = endpoints[chosen].clone();
+        endpoint.load.started(now_us);
+        Some(Ticket {
+            endpoint,
+            group: self.clone(),
+            permit,
+            begun_us: now_us,
+        })
+    }
+
+    /// Where a request would go now; nothing is counted.
+    pub fn would_pick(&self, key: Option<u64>) -> Option<Arc<Endpoint>> {
+        let endpoints = self.endpoints.load();
+        let chosen = self.position(&endpoints, key, None, &[], clock::now_us())?;
+        endpoints.get(chosen).cloned()
+    }
+
+    fn position(
+        &self,
+        endpoints: &[Arc<Endpoint>],
+        key: Option<u64>,
+        sticky: Option<u64>,
+        tried: &[u64],
+        now_us: u64,
+    ) -> Option<usize> {
+        let now_ms = now_us / 1000;
         let max = self.spec.breaker.max_requests.unwrap_or(u32::MAX);
         let free = |e: &Endpoint| e.is_available(now_ms) && e.load.in_flight() < max;
-        let chosen = sticky
+        sticky
             .filter(|id| !tried.contains(id))
             .and_then(|id| endpoints.iter().position(|e| e.id == id && free(e)))
             .or_else(|| {
@@ -296,20 +322,12 @@ impl Group {
                     backups,
                     tried,
                 };
-                self.choose(&endpoints, view, key, now_us)
+                self.choose(endpoints, view, key, now_us)
             })
             .or_else(|| {
                 // Better one that failed a moment ago than none.
                 endpoints.iter().position(|e| free(e))
-            })?;
-        let endpoint = endpoints[chosen].clone();
-        endpoint.load.started(now_us);
-        Some(Ticket {
-            endpoint,
-            group: self.clone(),
-            permit,
-            begun_us: now_us,
-        })
+            })
     }
 
     fn choose<'p>(
