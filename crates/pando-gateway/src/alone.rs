@@ -47,6 +47,7 @@ async fn serve(spec: GatewaySpec, state: PathBuf, reread: Reread) -> io::Result<
         return Err(io::Error::other("none of its addresses can be listened on"));
     }
     let mut gateway = Gateway::new(spec, Arc::new(DirectFiles), state)?;
+    gateway.say_no_apps();
     for listening in sockets {
         tracing::info!(address = %listening.listen.address, tls = listening.listen.tls, "listening");
         gateway.listen(listening).await?;
@@ -68,7 +69,10 @@ async fn serve(spec: GatewaySpec, state: PathBuf, reread: Reread) -> io::Result<
 fn reload(gateway: &mut Gateway, reread: &Reread) {
     match reread() {
         Ok(spec) => match gateway.apply(spec) {
-            ConfigOutcome::Applied => tracing::info!("the new configuration is in force"),
+            ConfigOutcome::Applied => {
+                gateway.say_no_apps();
+                tracing::info!("the new configuration is in force");
+            }
             ConfigOutcome::Unchanged => tracing::info!("the configuration has not changed"),
             outcome @ (ConfigOutcome::Rejected { .. }
             | ConfigOutcome::RolledBack { .. }

@@ -21,7 +21,7 @@ use crate::route::Route;
 use crate::serve::conn::ConnState;
 use crate::shared::Thread;
 use crate::upstream::group::KeySource;
-use crate::upstream::{Group, Refused, Ticket};
+use crate::upstream::{Group, Refused};
 use attempt::{Attempt, Outcome, Trouble};
 use spool::Spooled;
 
@@ -102,13 +102,7 @@ pub async fn forward(
         waited: begun,
         queue: Duration::ZERO,
     };
-    let limit = Duration::from_millis(call.route.timeout_ms);
-    let deadline = tokio::time::Instant::from_std(begun + limit);
-    let attempts = run.all(&parts, body, upgrade);
-    match tokio::time::timeout_at(deadline, attempts).await {
-        Ok(response) => response,
-        Err(_) => run.error(Trouble::Timeout, None),
-    }
+    run.all(&parts, body, upgrade).await
 }
 
 async fn prepare(
@@ -161,6 +155,8 @@ impl Run<'_> {
         mut upgrade: Option<Upgrading>,
     ) -> Response<Body> {
         let group = &self.call.group;
+        let limit = Duration::from_millis(self.call.route.timeout_ms);
+        let deadline = tokio::time::Instant::from_std(self.waited + limit);
         let key = group.key(&KeySource {
             ip: self.call.client.ip,
             path: parts.uri.path(),
@@ -174,12 +170,17 @@ impl Run<'_> {
             };
             self.queue = self.waited.elapsed();
             let sent = Instant::now();
+            let endpoint = ticket.endpoint.clone();
             let attempt = Attempt {
                 call: self.call,
                 ticket,
                 parts,
             };
-            let outcome = attempt.run(&mut body, &mut upgrade).await;
+            let attempt = attempt.run(&mut body, &mut upgrade);
+            let Ok(outcome) = tokio::time::timeout_at(deadline, attempt).await else {
+                group.timed_out(&endpoint, sent.elapsed());
+                return self.error(&Trouble::Timeout, Some(endpoint.known.label.clone()));
+            };
             match outcome {
                 Outcome::Answer(mut response, ticket_id) => {
                     let failed = group
@@ -205,7 +206,7 @@ impl Run<'_> {
                     if upgrade.is_some() && !undelivered
                         || !self.may_retry(parts, &body, undelivered)
                     {
-                        return self.error(trouble, Some(&ticket));
+                        return self.error(&trouble, Some(upstream));
                     }
                     self.tried.push(ticket.endpoint.id);
                 }
@@ -248,6 +249,7 @@ impl Run<'_> {
     fn refused(&self, refused: Refused) -> Response<Body> {
         let (why, retry_after) = match refused {
             Refused::Empty => ("no upstream is there", 1),
+            Refused::Absent => return self.absent(),
             Refused::Busy => ("no upstream was free in time", 1),
             Refused::QueueFull => ("too many requests wait already", 1),
             Refused::Open { retry_after_ms } => (
@@ -263,8 +265,18 @@ impl Run<'_> {
         self.mark(response, None)
     }
 
-    fn error(&self, trouble: Trouble, ticket: Option<&Ticket>) -> Response<Body> {
-        let upstream = ticket.map(|t| t.endpoint.known.label.clone());
+    /// Nobody is there, and the reason is known.
+    fn absent(&self) -> Response<Body> {
+        let why = self.call.group.absence();
+        let why = why
+            .as_ref()
+            .map_or("no upstream is there", |why| why.as_str());
+        tracing::warn!(upstreams = %self.call.group.name, why, "a request was refused");
+        let response = reply::error(StatusCode::SERVICE_UNAVAILABLE, why, &self.call.ids);
+        self.mark(response, None)
+    }
+
+    fn error(&self, trouble: &Trouble, upstream: Option<Arc<str>>) -> Response<Body> {
         let status = match trouble {
             Trouble::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Trouble::Connect(_) | Trouble::Exchange(_) | Trouble::H2(_) => StatusCode::BAD_GATEWAY,

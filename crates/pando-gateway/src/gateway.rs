@@ -175,6 +175,17 @@ impl Gateway {
         }
     }
 
+    /// There is no supervisor, so there are no apps: requests to one are answered at once.
+    pub fn say_no_apps(&self) {
+        for (group, _) in &self.groups {
+            if let Target::App(app) = &group.spec.target {
+                let why = format!("the app {app} is run by a supervisor, and there is none here");
+                tracing::error!("{why}: `pando up` runs the gateway and the apps of the file");
+                group.set_absence(Some(why));
+            }
+        }
+    }
+
     /// News of the supervisor's apps.
     pub fn apps(&mut self, apps: Vec<AppEndpoints>) {
         for app in apps {

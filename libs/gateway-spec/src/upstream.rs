@@ -136,7 +136,7 @@ pub struct Health {
 #[serde(default, deny_unknown_fields)]
 pub struct Outlier {
     pub on: bool,
-    /// Failures in a row (connection errors, 5xx) that eject.
+    /// Failures in a row (no connection, no answer, 502, 503, 504) that eject.
     pub consecutive: u32,
     /// First ejection; each further one is longer by as much, up to `max_eject_ms`.
     pub eject_ms: u64,

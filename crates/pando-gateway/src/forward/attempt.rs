@@ -129,6 +129,9 @@ impl Attempt<'_> {
             return Ok(Line::H1(h1::Conn::new(stream)));
         }
         let shared = h2::Shared::open(stream).await.map_err(io::Error::other)?;
+        if self.ticket.group.spec.proxy_protocol.is_some() {
+            return Ok(Line::H2(shared));
+        }
         let mut kept = endpoint.kept(thread);
         let Kept { h2, .. } = &mut *kept;
         Ok(Line::H2(h2.insert(shared).clone()))
@@ -225,11 +228,18 @@ impl Attempt<'_> {
     }
 
     fn keeper(&self) -> Arc<dyn h1::Keeper> {
-        let pool = &self.ticket.group.spec.pool;
+        let spec = &self.ticket.group.spec;
+        let pool = &spec.pool;
+        // A PROXY header speaks for one client: its connection is nobody else's.
+        let idle = if spec.proxy_protocol.is_some() {
+            0
+        } else {
+            pool.idle as usize
+        };
         Arc::new(Keep {
             endpoint: self.ticket.endpoint.clone(),
             thread: self.call.thread.index,
-            idle: pool.idle as usize,
+            idle,
             idle_ms: pool.idle_ms,
         })
     }
@@ -247,13 +257,15 @@ impl Attempt<'_> {
 
     /// Records the answer and readies its head for the client.
     fn answered(&self, parts: &mut response::Parts) -> u64 {
-        let failed = parts.status.is_server_error();
+        // 500 is the app's own word and would be the same from another worker.
+        let failed = matches!(parts.status.as_u16(), 502..=504);
         self.ticket.answered(failed);
         head::clean_answer(&mut parts.headers, parts.version);
         parts.version = Version::HTTP_11;
         let endpoint = &self.ticket.endpoint;
         parts.extensions.insert(Served {
             upstream: Some(endpoint.known.label.clone()),
+            worker: endpoint.known.worker.clone(),
             ..Served::default()
         });
         endpoint.id

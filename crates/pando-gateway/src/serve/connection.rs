@@ -85,7 +85,7 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
             .max_headers(headers.max(1))
             .max_buf_size(header_bytes.max(READ_BUFFER))
             .header_read_timeout(None::<std::time::Duration>)
-            .half_close(true)
+            .half_close(false)
             .serve_connection(stream, service)
             .with_upgrades();
         let shut_down = |c: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(c);

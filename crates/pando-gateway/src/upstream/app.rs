@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use gateway_spec::Protocol;
-use gateway_spec::link::{AppEndpoints, Endpoint as Told};
+use gateway_spec::link::{AppEndpoints, AppState, Endpoint as Told};
 
 use super::endpoint::{Address, Known};
 use super::group::Group;
@@ -31,7 +31,20 @@ pub fn set(group: &Group, app: &AppEndpoints) {
             endpoint.since_ms.store(since, Relaxed);
         }
     }
+    group.set_absence(absence(app));
     group.wake_all();
+}
+
+/// Why nobody is to be waited for; `None` while a worker may come.
+fn absence(app: &AppEndpoints) -> Option<String> {
+    let what = match app.state {
+        AppState::Waiting | AppState::Waking | AppState::Ready | AppState::Other => return None,
+        AppState::Unknown => "does not exist",
+        AppState::Stopped => "is stopped",
+        AppState::CrashLoop => "keeps failing at its start",
+        AppState::Exited => "has ended",
+    };
+    Some(format!("the app {} {what}", app.app))
 }
 
 fn known(app: &AppEndpoints, told: &Told) -> Option<Known> {
@@ -42,6 +55,7 @@ fn known(app: &AppEndpoints, told: &Told) -> Option<Known> {
     Some(Known {
         address,
         label: format!("{}/{}", app.app, told.instance).into(),
+        worker: Some(told.worker.to_string().into()),
         host: "localhost".into(),
         protocol: Protocol::Http1,
         weight: 1,

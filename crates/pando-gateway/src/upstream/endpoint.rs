@@ -32,6 +32,8 @@ pub struct Known {
     pub address: Address,
     /// As logs call it: `api/2`, `10.0.0.7:3000`.
     pub label: Arc<str>,
+    /// The worker's number, of an app of this home.
+    pub worker: Option<Arc<str>>,
     /// The name that was resolved to the address, for `Host` and SNI.
     pub host: Arc<str>,
     pub protocol: Protocol,

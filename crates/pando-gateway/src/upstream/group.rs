@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use balance::{Balancer, Breaker, BreakerOptions, Outlier, Permit, Policy, RetryBudget};
 use gateway_spec::{Balance, HashKey, Protocol, Target, Upstreams};
 use tokio::sync::oneshot;
@@ -18,8 +18,10 @@ use crate::tls::FileSource;
 /// Why no endpoint was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// None is there at all: a name that does not resolve, an app with no workers.
+    /// None is there at all: a name that does not resolve, an app that has not started yet.
     Empty,
+    /// None is there, and none is on its way: [`Group::absence`] says why.
+    Absent,
     /// None could take the request in time.
     Busy,
     /// As many wait already as may.
@@ -45,6 +47,8 @@ pub struct Group {
     outlier: Option<Outlier>,
     breaker: Option<Mutex<Breaker>>,
     pub budget: RetryBudget,
+    /// Why there is no endpoint and nobody to wait for, for a person.
+    absence: ArcSwapOption<String>,
     files: Arc<dyn FileSource>,
 }
 
@@ -57,13 +61,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The head of an answer came; `failed` if it says so (5xx that count).
+    /// The head of an answer came; `failed` if it says that nobody could answer.
     pub fn answered(&self, failed: bool) {
         let now_us = clock::now_us();
         self.endpoint
             .load
             .answered(now_us.saturating_sub(self.begun_us), now_us);
-        self.group.record(self, !failed, now_us / 1000);
+        self.group
+            .judge(&self.endpoint, self.permit, !failed, now_us / 1000);
     }
 
     /// No connection, a reset, a deadline.
@@ -72,7 +77,8 @@ impl Ticket {
         self.endpoint
             .load
             .failed(now_us.saturating_sub(self.begun_us), now_us);
-        self.group.record(self, false, now_us / 1000);
+        self.group
+            .judge(&self.endpoint, self.permit, false, now_us / 1000);
     }
 }
 
@@ -110,6 +116,7 @@ impl Group {
         });
         Self {
             files,
+            absence: ArcSwapOption::empty(),
             outlier,
             breaker,
             budget: RetryBudget::new(spec.retry.budget),
@@ -214,6 +221,9 @@ impl Group {
         if let Some(ticket) = self.pick(key, sticky, tried, permit) {
             return Ok(ticket);
         }
+        if self.endpoints.load().is_empty() && self.absence.load().is_some() {
+            return Err(Refused::Absent);
+        }
         let deadline = Instant::now() + Duration::from_millis(self.spec.breaker.pending_ms);
         loop {
             let turn = self.queue()?;
@@ -245,10 +255,27 @@ impl Group {
         }
     }
 
-    fn record(&self, ticket: &Ticket, succeeded: bool, now_ms: u64) {
+    /// `Some`: nobody is there and nobody is to be waited for.
+    pub fn set_absence(&self, why: Option<String>) {
+        self.absence.store(why.map(Arc::new));
+    }
+
+    pub fn absence(&self) -> Option<Arc<String>> {
+        self.absence.load_full()
+    }
+
+    /// A request to the endpoint was given up for lack of an answer.
+    pub fn timed_out(&self, endpoint: &Endpoint, after: Duration) {
+        let now_us = clock::now_us();
+        let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        endpoint.load.failed(after_us, now_us);
+        self.judge(endpoint, Permit::Normal, false, now_us / 1000);
+    }
+
+    fn judge(&self, endpoint: &Endpoint, permit: Permit, succeeded: bool, now_ms: u64) {
         if let Some(breaker) = &self.breaker {
             let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
-            if breaker.record(ticket.permit, succeeded, now_ms) {
+            if breaker.record(permit, succeeded, now_ms) {
                 let open = breaker.is_open(now_ms);
                 tracing::warn!(upstreams = %self.name, open, "the circuit breaker has changed");
             }
@@ -257,14 +284,14 @@ impl Group {
             return;
         };
         if succeeded {
-            ticket.endpoint.ejection.succeeded();
+            endpoint.ejection.succeeded();
             return;
         }
         let endpoints = self.endpoints.load();
         let _one_at_a_time = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let group = endpoints.iter().map(|e| &e.ejection);
-        if let Some(until_ms) = outlier.failed(&ticket.endpoint.ejection, group, now_ms) {
-            let upstream = &ticket.endpoint.known.label;
+        if let Some(until_ms) = outlier.failed(&endpoint.ejection, group, now_ms) {
+            let upstream = &endpoint.known.label;
             let for_ms = until_ms.saturating_sub(now_ms);
             tracing::warn!(%upstream, for_ms, "an upstream that keeps failing is left out");
         }

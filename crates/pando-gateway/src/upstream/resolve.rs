@@ -108,6 +108,7 @@ fn known(upstream: &Upstream, address: Address, host: &str) -> Known {
     Known {
         address,
         label: label.into(),
+        worker: None,
         host: host.into(),
         protocol: upstream.protocol,
         weight: upstream.weight,
