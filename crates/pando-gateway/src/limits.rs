@@ -2,7 +2,8 @@
 //!
 //! A request meets the limits of its route in this order: rate limits counted on this machine,
 //! rate limits counted over machines, the wait for its turn where a limit is not `nodelay`, and
-//! last the limit of concurrent requests. What one rate limit refuses is counted by none.
+//! last the limit of concurrent requests. What one rate limit refuses is counted by no other
+//! (but by one in Redis that was asked before).
 //!
 //! State is in a [`LimitStore`] and survives changes of the configuration: a zone with the same
 //! definition keeps its buckets.
@@ -130,6 +131,8 @@ impl Limits {
     ) -> Result<Pass, Response<Body>> {
         let mut pass = Pass::default();
         let mut delay_ms = 0;
+        // What to take back if a later rule refuses.
+        let mut counted: Vec<(&Rule, u64)> = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let Some(key) = rule.key.local(&self.store.hash, client, head) else {
                 continue;
@@ -139,11 +142,17 @@ impl Limits {
                 Verdict::Pass => {}
                 Verdict::Delay(ms) if rule.dry_run.is_none() => delay_ms = delay_ms.max(ms),
                 Verdict::Reject { retry_after_ms } if rule.dry_run.is_none() => {
-                    self.refund(&self.rules[..index], client, head, now_ms);
+                    counted
+                        .iter()
+                        .for_each(|(rule, key)| rule.refund(*key, now_ms));
                     let quota = Quota::of(&rule.policy, &rule.leaky, &bucket, now_ms);
                     return Err(refusal(Some(&quota), retry_after_ms));
                 }
                 Verdict::Delay(_) | Verdict::Reject { .. } => rule.over(now_ms),
+            }
+            // One rule alone, the usual case, allocates nothing.
+            if verdict.passes() && index + 1 < self.rules.len() {
+                counted.push((rule, key));
             }
             if rule.dry_run.is_none() {
                 let quota = Quota::of(&rule.policy, &rule.leaky, &bucket, now_ms);
@@ -164,17 +173,6 @@ impl Limits {
             pass._place = Some(place.ok_or_else(|| refusal(None, CONCURRENT_RETRY_MS))?);
         }
         Ok(pass)
-    }
-
-    /// Takes the request back from rules that had counted it. Shared ones come last and are not
-    /// asked twice: there a request that a later shared limit refuses stays counted.
-    fn refund(&self, rules: &[Rule], client: &Client, head: &http::request::Parts, now_ms: u64) {
-        for rule in rules.iter().filter(|rule| rule.shared.is_none()) {
-            if let Some(key) = rule.key.local(&self.store.hash, client, head) {
-                let refund = |bucket: &mut Bucket| rule.leaky.refund(bucket);
-                rule.zone.with(key, &rule.leaky, now_ms, refund);
-            }
-        }
     }
 }
 
@@ -232,6 +230,15 @@ impl Rule {
         self.zone.with(key, &self.leaky, now_ms, |bucket| {
             (self.leaky.check(bucket, now_ms), *bucket)
         })
+    }
+
+    /// Takes a request back that was counted. Redis is not asked a second time: there a request
+    /// that a later limit refuses stays counted.
+    fn refund(&self, key: u64, now_ms: u64) {
+        if self.shared.is_none() {
+            let refund = |bucket: &mut Bucket| self.leaky.refund(bucket);
+            self.zone.with(key, &self.leaky, now_ms, refund);
+        }
     }
 
     /// A request over a limit that only counts: said once in a while, with their number.

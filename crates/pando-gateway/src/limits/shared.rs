@@ -5,7 +5,8 @@
 //! ```
 //! A request asks Redis only in `Joined`, and for no longer than [`ANSWER_MS`]; in every other
 //! state, and when the answer does not come, it is counted on this machine. One task at a time
-//! joins, with growing pauses. What is said in the log is said once for each change.
+//! joins, with growing pauses; also a Redis that answers now and then is joined that seldom. What
+//! is said in the log is said once for each change.
 //!
 //! Each answer is also written into the machine's own zone. So the local count goes on from the
 //! last shared one when Redis dies, and whoever is over the limit by that copy is refused without
@@ -100,7 +101,7 @@ impl Shared {
         match &link.state {
             State::Joined { connection, .. } => return Some((connection.clone(), link.era)),
             State::Joining => {}
-            State::Idle => self.start(&mut link),
+            State::Idle => self.start(&mut link, 0),
         }
         None
     }
@@ -109,7 +110,7 @@ impl Shared {
     pub(super) fn warm(self: &Arc<Self>) {
         let mut link = self.link();
         if matches!(link.state, State::Idle) && tokio::runtime::Handle::try_current().is_ok() {
-            self.start(&mut link);
+            self.start(&mut link, 0);
         }
     }
 
@@ -121,17 +122,20 @@ impl Shared {
         if link.era != era {
             return;
         }
-        if since.elapsed() >= Duration::from_millis(STABLE_MS) {
+        let pause_ms = if since.elapsed() >= Duration::from_millis(STABLE_MS) {
             link.pause_ms = PAUSE_MIN_MS;
-        }
+            0
+        } else {
+            link.pause()
+        };
         link.away(&self.place(), why);
-        self.start(&mut link);
+        self.start(&mut link, pause_ms);
     }
 
-    fn start(self: &Arc<Self>, link: &mut Link) {
+    fn start(self: &Arc<Self>, link: &mut Link, pause_ms: u64) {
         link.state = State::Joining;
         let task = Joining(Arc::downgrade(self));
-        tokio::spawn(async move { task.run().await });
+        tokio::spawn(async move { task.run(pause_ms).await });
     }
 
     async fn join(&self) -> Result<MultiplexedConnection, String> {
@@ -174,8 +178,10 @@ impl Shared {
 struct Joining(Weak<Shared>);
 
 impl Joining {
-    async fn run(&self) {
+    async fn run(&self, mut pause_ms: u64) {
         loop {
+            // Nothing is held meanwhile: a Redis that nobody uses any more is not joined.
+            sleep(Duration::from_millis(pause_ms)).await;
             let Some(shared) = self.0.upgrade() else {
                 return;
             };
@@ -186,10 +192,7 @@ impl Joining {
                 }
                 Err(why) => shared.link().away(&shared.place(), &why),
             }
-            let pause_ms = shared.link().pause();
-            // Not held while it sleeps: a Redis that nobody uses any more is not joined.
-            drop(shared);
-            sleep(Duration::from_millis(pause_ms)).await;
+            pause_ms = shared.link().pause();
         }
     }
 }
