@@ -29,7 +29,6 @@ use answer::{Policy, Quota, refusal};
 use concurrency::{Concurrency, Place};
 pub use concurrency::{Connection, Connections, TooMany};
 use key::Key;
-use shared::Shared;
 pub use store::LimitStore;
 use zone::Zone;
 
@@ -51,7 +50,7 @@ struct Rule {
     key: Key,
     definition: String,
     zone: Arc<Zone>,
-    shared: Option<Arc<Shared>>,
+    shared: bool,
     policy: Policy,
     dry_run: Option<DryRun>,
 }
@@ -100,7 +99,7 @@ impl Limits {
             .iter()
             .map(|limit| Rule::new(scope, limit, store))
             .collect();
-        rules.sort_by_key(|rule| rule.shared.is_some());
+        rules.sort_by_key(|rule| rule.shared);
         Self {
             rules,
             concurrent: concurrent.map(|limit| Concurrent {
@@ -137,7 +136,7 @@ impl Limits {
             let Some(key) = rule.key.local(&self.store.hash, client, head) else {
                 continue;
             };
-            let (verdict, bucket) = rule.decide(key, client, head, now_ms).await;
+            let (verdict, bucket) = self.decide(rule, key, client, head, now_ms).await;
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Delay(ms) if rule.dry_run.is_none() => delay_ms = delay_ms.max(ms),
@@ -174,6 +173,38 @@ impl Limits {
         }
         Ok(pass)
     }
+
+    /// Counts a request by one rule; the bucket is as it is afterwards.
+    async fn decide(
+        &self,
+        rule: &Rule,
+        key: u64,
+        client: &Client,
+        head: &http::request::Parts,
+        now_ms: u64,
+    ) -> (Verdict, Bucket) {
+        // Asked each time: a route may outlive a change of the Redis.
+        let Some(shared) = rule.shared.then(|| self.store.shared()).flatten() else {
+            return rule.decide_here(key, now_ms);
+        };
+        let copy = rule.zone.with(key, &rule.leaky, now_ms, |bucket| *bucket);
+        let verdict = rule.leaky.peek(&copy, now_ms);
+        if !verdict.passes() {
+            return (verdict, copy);
+        }
+        let name = rule.key.shared(&rule.definition, client, head);
+        let Some(level) = shared.pour(&name, &rule.leaky).await else {
+            return rule.decide_here(key, now_ms);
+        };
+        // What Redis said, said again here: the same numbers, the same verdict.
+        rule.zone.with(key, &rule.leaky, now_ms, |bucket| {
+            *bucket = Bucket {
+                level,
+                last_ms: now_ms,
+            };
+            (rule.leaky.check(bucket, now_ms), *bucket)
+        })
+    }
 }
 
 impl Rule {
@@ -190,40 +221,10 @@ impl Rule {
             key: Key::new(&limit.per),
             zone: store.zone(&definition),
             definition,
-            shared: store.shared().filter(|_| limit.shared),
+            shared: limit.shared,
             policy: Policy::new(&leaky),
             dry_run: limit.dry_run.then(DryRun::default),
         }
-    }
-
-    /// Counts a request; the bucket is as it is afterwards.
-    async fn decide(
-        &self,
-        key: u64,
-        client: &Client,
-        head: &http::request::Parts,
-        now_ms: u64,
-    ) -> (Verdict, Bucket) {
-        let Some(shared) = &self.shared else {
-            return self.decide_here(key, now_ms);
-        };
-        let copy = self.zone.with(key, &self.leaky, now_ms, |bucket| *bucket);
-        let verdict = self.leaky.peek(&copy, now_ms);
-        if !verdict.passes() {
-            return (verdict, copy);
-        }
-        let name = self.key.shared(&self.definition, client, head);
-        let Some(level) = shared.pour(&name, &self.leaky).await else {
-            return self.decide_here(key, now_ms);
-        };
-        // What Redis said, said again here: the same numbers, the same verdict.
-        self.zone.with(key, &self.leaky, now_ms, |bucket| {
-            *bucket = Bucket {
-                level,
-                last_ms: now_ms,
-            };
-            (self.leaky.check(bucket, now_ms), *bucket)
-        })
     }
 
     fn decide_here(&self, key: u64, now_ms: u64) -> (Verdict, Bucket) {
@@ -235,7 +236,7 @@ impl Rule {
     /// Takes a request back that was counted. Redis is not asked a second time: there a request
     /// that a later limit refuses stays counted.
     fn refund(&self, key: u64, now_ms: u64) {
-        if self.shared.is_none() {
+        if !self.shared {
             let refund = |bucket: &mut Bucket| self.leaky.refund(bucket);
             self.zone.with(key, &self.leaky, now_ms, refund);
         }

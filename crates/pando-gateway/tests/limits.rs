@@ -194,7 +194,7 @@ async fn zones_survive_a_change_of_the_configuration() {
         zone: Some("z".into()),
         ..limit(0)
     };
-    let one = Limits::new("a /1", &[named.clone()], None, &route.store);
+    let one = Limits::new("a /1", std::slice::from_ref(&named), None, &route.store);
     let two = Limits::new("a /2", &[named], None, &route.store);
     assert!(
         one.check(&client("10.0.0.1"), &head("/"), now_ms)

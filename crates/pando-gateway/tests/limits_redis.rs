@@ -255,16 +255,47 @@ impl std::io::Write for Log {
     }
 }
 
+impl Log {
+    /// Of this thread, until the guard is dropped.
+    fn here() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || sink.clone())
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no panic").clone()).expect("text")
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_speaks_no_tls_is_said_to_be_away() {
+    let (log, _here) = Log::here();
+    let redis = Redis::start(free_port());
+    let machine = Machine::new(&limit(1), &redis);
+    let url = format!("rediss://:s3cret@127.0.0.1:{}", redis.port);
+    machine.store.redis(Some(&Secret::new(url))).unwrap();
+    let start = Instant::now();
+    while !log.text().contains("does not answer") {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "nothing was said: {}",
+            log.text()
+        );
+        machine.passed([10, 0, 9, 9], 3).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!log.text().contains("s3cret"));
+}
+
 #[tokio::test]
 async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
-    let log = Log::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || sink.clone())
-        .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
-        .finish();
-    let _here = tracing::subscriber::set_default(subscriber);
+    let (log, _here) = Log::here();
     let mut redis = Redis::start(free_port());
     let (one, two) = (
         Machine::new(&limit(1), &redis),
@@ -274,7 +305,7 @@ async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
     // Redis may have been asked before it listened.
     log.0.lock().unwrap().clear();
     let said = |what: &str| {
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let log = log.text();
         assert!(!log.contains("s3cret"), "{log}");
         log.lines().filter(|line| line.contains(what)).count()
     };
@@ -294,8 +325,25 @@ async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
 }
 
 #[tokio::test]
+async fn limits_that_stay_follow_a_change_of_the_redis() {
+    let (first, second) = (Redis::start(free_port()), Redis::start(free_port()));
+    let [one, two] = [(); 2].map(|()| Machine::new(&limit(1), &first));
+    let next = together(&one, &two, 0).await;
+    drop(first);
+    for machine in [&one, &two] {
+        machine.store.redis(Some(&second.url())).unwrap();
+    }
+    together(&one, &two, next).await;
+    assert!(one.store.redis(None).is_ok());
+    assert_eq!(one.passed([10, 0, 9, 9], 3).await, 2);
+}
+
+#[tokio::test]
 async fn an_address_that_makes_no_sense_is_refused() {
     let store = LimitStore::default();
     assert!(store.redis(Some(&Secret::new("http://x"))).is_err());
     assert!(store.redis(None).is_ok());
+    for url in ["rediss://:pw@127.0.0.1:1/2", "redis+unix:///run/redis.sock"] {
+        assert!(store.redis(Some(&Secret::new(url))).is_ok(), "{url}");
+    }
 }

@@ -22,8 +22,8 @@ pub struct LimitStore {
 }
 
 impl LimitStore {
-    /// Where limits with `shared = true` count, from now on. Called before the limits of a
-    /// configuration are built; the same address keeps its connection.
+    /// Where limits with `shared = true` count from now on, those included that are there
+    /// already. The same address keeps its connection.
     ///
     /// # Errors
     /// The address cannot be understood: shared limits count on this machine alone.
