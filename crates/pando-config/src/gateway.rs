@@ -30,7 +30,9 @@ pub(crate) mod text;
 mod tls;
 mod upstreams;
 
-use gateway_spec::{GatewaySpec, MAX_SITES};
+use std::path::Path;
+
+use gateway_spec::{GatewaySpec, MAX_SITES, PathMatch, Upstream};
 
 use crate::app::Context;
 use crate::problem::{Place, Refusal, Report};
@@ -52,6 +54,35 @@ struct Read {
 /// as they are.
 pub fn to_toml(spec: &GatewaySpec) -> String {
     text::spec(spec)
+}
+
+/// A host in its one spelling, or why it is none.
+pub(crate) fn host(text: &str) -> Result<String, Refusal> {
+    site::host(text)
+}
+
+/// The address of an upstream, or why it is none.
+pub(crate) fn upstream(text: &str) -> Result<Upstream, Refusal> {
+    address::parse(text, Path::new("/"))
+}
+
+/// Whether a route can have this as its path, or before a `*`.
+pub(crate) fn is_plain_path(text: &str) -> bool {
+    matches!(path::read(text), Ok(PathMatch::Exact(_)))
+}
+
+/// A header's name in lower case, or why it is none.
+pub(crate) fn header_name(text: &str) -> Result<String, Refusal> {
+    headers::name(text)
+}
+
+pub(crate) fn header_value(text: &str) -> Result<(), Refusal> {
+    headers::value(text)
+}
+
+/// Requests and milliseconds of `10r/s`.
+pub(crate) fn rate(text: &str) -> Result<(u32, u64), Refusal> {
+    limit::rate(text)
 }
 
 /// `None` if the file has neither `[gateway]` nor `[site]`. `apps` are the names of the file's

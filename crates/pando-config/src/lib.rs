@@ -24,6 +24,7 @@ mod file;
 mod flags;
 mod fs;
 mod gateway;
+pub mod import;
 mod init;
 mod name;
 mod package;

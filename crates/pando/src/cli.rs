@@ -7,6 +7,7 @@ mod events;
 mod file;
 mod flags;
 mod gateway;
+mod import;
 mod init;
 mod internal;
 mod kill;
@@ -95,6 +96,8 @@ pub enum Verb {
     Up(file::FileArgs),
     /// Stop and forget the apps of pando.toml
     Down(file::FileArgs),
+    /// Write a pando.toml from another program's configuration
+    Import(import::ImportArgs),
     /// Write a pando.toml from what is here
     Init(init::InitArgs),
     /// Run apps in the foreground, as the main process of a container
@@ -155,6 +158,7 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Plan(args) => file::plan(&args, ctx),
         Verb::Up(args) => file::up(&args, ctx),
         Verb::Down(args) => file::down(&args, ctx),
+        Verb::Import(args) => import::import(&args, ctx),
         Verb::Init(args) => init::init(&args, ctx),
         Verb::Run(args) => run::run(*args, ctx),
         Verb::Gateway(args) => gateway::gateway(&args, ctx),

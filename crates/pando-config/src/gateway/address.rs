@@ -1,5 +1,7 @@
 //! Addresses of upstreams: `app1.internal:3000`, `https://h`, `unix:/run/x.sock`, or a table.
 
+use std::path::Path;
+
 use gateway_spec::{MAX_UPSTREAMS, Protocol, Upstream};
 
 use super::field;
@@ -68,7 +70,7 @@ pub(super) fn read(
 fn one(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<Upstream> {
     if value.is_str() {
         let text = value.string(EXAMPLE, report)?;
-        return report.take(&value.place, parse(text, context));
+        return report.take(&value.place, parse(text, context.dir));
     }
     let table = value.table("upstreams", EXAMPLE, report)?;
     table.only(
@@ -87,7 +89,7 @@ fn one(value: &Value<'_>, context: &Context<'_>, report: &mut Report) -> Option<
         return None;
     };
     let text = address.string("\"app1.internal:3000\"", report);
-    let upstream = text.and_then(|text| report.take(&address.place, parse(text, context)));
+    let upstream = text.and_then(|text| report.take(&address.place, parse(text, context.dir)));
     let mut upstream = upstream.unwrap_or_else(|| Upstream::new(""));
     field::set(&table, "weight", &mut upstream.weight, report, |v, r| {
         u32::try_from(v.integer(1..=MAX_WEIGHT, "3", r)?).ok()
@@ -127,9 +129,9 @@ fn foreign(key: &str) -> Option<Refusal> {
 }
 
 /// The address without its scheme, always with a port.
-pub(crate) fn parse(text: &str, context: &Context<'_>) -> Result<Upstream, Refusal> {
+pub(super) fn parse(text: &str, dir: &Path) -> Result<Upstream, Refusal> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path, text, context);
+        return unix(path, text, dir);
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
@@ -181,7 +183,7 @@ pub(crate) fn parse(text: &str, context: &Context<'_>) -> Result<Upstream, Refus
     })
 }
 
-fn unix(path: &str, text: &str, context: &Context<'_>) -> Result<Upstream, Refusal> {
+fn unix(path: &str, text: &str, dir: &Path) -> Result<Upstream, Refusal> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.ends_with('/') {
         let fix = "write it like \"unix:/run/app.sock\"";
@@ -191,7 +193,7 @@ fn unix(path: &str, text: &str, context: &Context<'_>) -> Result<Upstream, Refus
             fix,
         ));
     }
-    let path = command::absolute(context.dir, path);
+    let path = command::absolute(dir, path);
     Ok(Upstream::new(format!("unix:{}", path.display())))
 }
 
@@ -243,20 +245,10 @@ fn is_host(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
-
     use super::*;
-    use crate::fs::MemoryFs;
 
     fn read(text: &str) -> Result<(String, Protocol), Refusal> {
-        let (fs, base_env) = (MemoryFs::new(), BTreeMap::new());
-        let context = Context {
-            dir: Path::new("/srv"),
-            base_env: &base_env,
-            fs: &fs,
-        };
-        parse(text, &context).map(|upstream| (upstream.address, upstream.protocol))
+        parse(text, Path::new("/srv")).map(|upstream| (upstream.address, upstream.protocol))
     }
 
     #[test]

@@ -101,13 +101,9 @@ pub(super) fn names(path: &PathMatch) -> Vec<&str> {
     }
 }
 
-/// Whether a part of the path stands under a `*`, so that a prefix can be taken off.
-pub(super) fn has_tail(path: &PathMatch) -> bool {
-    match path {
-        PathMatch::Exact(_) => false,
-        PathMatch::Prefix(_) => true,
-        PathMatch::Params(path) => path.ends_with("/*"),
-    }
+/// Whether the path has a prefix that can be taken off.
+pub(super) fn has_prefix(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Prefix(_))
 }
 
 #[cfg(test)]

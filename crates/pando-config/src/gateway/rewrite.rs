@@ -76,7 +76,7 @@ fn target(value: &Value<'_>, report: &mut Report) -> Option<String> {
 }
 
 fn needs_tail(path: &PathMatch, value: &Value<'_>, report: &mut Report) {
-    if !path::has_tail(path) {
+    if !path::has_prefix(path) {
         let what = format!("`{path}` has no prefix that could be changed");
         let why = "the prefix is what stands before the `*` of the path";
         let fix = format!(

@@ -76,7 +76,7 @@ fn hosts(value: &Value<'_>, table: &Table<'_>, placed: &mut PlacedSite, report: 
         .into_iter()
         .chain(aliases.unwrap_or_default().into_iter().take(MAX_ALIASES))
     {
-        if let Some(host) = report.take(&place, host(text)) {
+        if let Some(host) = report.take(&place, self::host(text)) {
             placed.site.hosts.push(host);
             placed.host_places.push(place);
         }
@@ -165,7 +165,7 @@ fn foreign(key: &str) -> Option<Refusal> {
 }
 
 /// Lower case; `*` and `*.example.com` are patterns.
-fn host(text: &str) -> Result<String, Refusal> {
+pub(super) fn host(text: &str) -> Result<String, Refusal> {
     let refuse =
         |why: &str, fix: String| Err(Refusal::new(format!("`{text}` is not a host"), why, fix));
     if text == "*" {
