@@ -145,9 +145,8 @@ impl Keeper {
         self.sites = blocking(move || {
             for (hosts, site) in &mut sites {
                 let news = site.refresh(&store, &options);
-                if news || site.certificate.is_some() && !certificates.has_issued(hosts) {
-                    let certificate = site.certificate.clone();
-                    certificates.install(hosts, certificate, site.problem(&options));
+                if news || site.served().is_some() && !certificates.has_issued(hosts) {
+                    certificates.install(hosts, site.served(), site.problem(&options));
                 }
             }
             sites

@@ -16,6 +16,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
@@ -29,6 +30,8 @@ use crate::tls::{Certificate, DirectFiles, FileSource, PairError, Stamp};
 const HASH_BYTES: usize = 8;
 /// Characters of a host or an address in a file's name.
 const MAX_LABEL: usize = 80;
+/// Stored certificates that are looked through for a site whose hosts have changed.
+const MAX_STORED: usize = 4096;
 /// What a crash left in `challenges` goes after a day.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
@@ -121,6 +124,26 @@ impl Store {
     pub fn save_certificate(&self, names: &[String], chain: &str, key: &str) -> io::Result<()> {
         let text = format!("{}\n{}\n", key.trim_end(), chain.trim_end());
         write_private(&self.file(names, "pem"), text.as_bytes())
+    }
+
+    /// The best of what was stored for other lists of hosts and has not ended; for a site whose hosts
+    /// have changed.
+    pub fn nearest(&self, names: &[String], now: SystemTime) -> Option<Arc<Certificate>> {
+        let entries = std::fs::read_dir(&self.dir).ok()?.flatten();
+        let pems = entries.map(|entry| entry.path()).filter(|path| {
+            let extension = path.extension().unwrap_or_default();
+            extension == "pem"
+        });
+        let mut known = Vec::new();
+        for path in pems.take(MAX_STORED) {
+            if let Ok(text) = DirectFiles.read(&path)
+                && let Ok(certificate) = Certificate::from_pem(&text, &text)
+                && certificate.not_after > now
+            {
+                known.push(Arc::new(certificate));
+            }
+        }
+        Certificate::best_for(names, known.iter()).cloned()
     }
 
     fn file(&self, names: &[String], extension: &str) -> PathBuf {

@@ -18,6 +18,8 @@ use crate::tls::{Certificate, Stamp};
 pub(super) struct Watched {
     pub names: Vec<String>,
     pub certificate: Option<Arc<Certificate>>,
+    /// Of other hosts, served until there is one.
+    nearest: Option<Arc<Certificate>>,
     pub tries: Tries,
     /// What no order can mend.
     lasting: Option<Problem>,
@@ -37,6 +39,7 @@ impl Watched {
         Self {
             names,
             certificate: None,
+            nearest: None,
             tries: Tries::default(),
             lasting,
             stamp: None,
@@ -57,7 +60,7 @@ impl Watched {
         if self.stamp == Some(stamp) {
             return tried;
         }
-        self.stamp = Some(stamp);
+        let first = self.stamp.replace(stamp).is_none();
         match store.certificate(&self.names) {
             Some(Ok(certificate)) => self.certificate = Some(Arc::new(certificate)),
             Some(Err(error)) => {
@@ -65,9 +68,15 @@ impl Watched {
                 let storage = options.storage.display();
                 tracing::warn!("the certificate for {names} in {storage} is damaged: {error}");
             }
+            None if first => self.nearest = store.nearest(&self.names, SystemTime::now()),
             None => {}
         }
         true
+    }
+
+    /// What to serve; `None` leaves what is served.
+    pub fn served(&self) -> Option<Arc<Certificate>> {
+        self.certificate.clone().or_else(|| self.nearest.clone())
     }
 
     /// When the next order may be placed; `None` is never.

@@ -90,6 +90,22 @@ impl Certificate {
         Self::names_cover(&self.names, &self.ips, host)
     }
 
+    /// Of several the one that covers most of `hosts`, of equals the one that ends last; `None` if none
+    /// covers any.
+    pub fn best_for<'a>(
+        hosts: &[String],
+        known: impl Iterator<Item = &'a Arc<Self>>,
+    ) -> Option<&'a Arc<Self>> {
+        known
+            .map(|certificate| {
+                let covered = hosts.iter().filter(|host| certificate.covers(host)).count();
+                (covered, certificate)
+            })
+            .filter(|(covered, _)| *covered > 0)
+            .max_by_key(|(covered, certificate)| (*covered, certificate.not_after))
+            .map(|(_, certificate)| certificate)
+    }
+
     pub(super) fn names_cover(names: &[String], ips: &[IpAddr], host: &str) -> bool {
         // An IPv6 address may have its brackets.
         let bare = host.trim_start_matches('[').trim_end_matches(']');

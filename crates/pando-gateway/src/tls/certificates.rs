@@ -78,15 +78,14 @@ impl Certificates {
     /// Serves the certificates of `sites` from now on. Reads files, so not on a thread that serves.
     /// Never fails: what does not work is logged, returned, and in [`Self::status`].
     pub fn apply(&self, sites: &[Site]) -> Vec<Problem> {
+        let served = sites.iter().filter_map(|site| {
+            let tls = site.tls.clone()?;
+            let hosts = site.hosts.clone();
+            Some(Served { hosts, tls })
+        });
         let mut state = self.state();
-        state.sites = sites
-            .iter()
-            .filter_map(|site| {
-                let tls = site.tls.clone()?;
-                let hosts = site.hosts.clone();
-                Some(Served { hosts, tls })
-            })
-            .collect();
+        state.sites = served.collect();
+        state.carry_over();
         state.forget_what_no_site_has();
         state.look(&*self.files, SystemTime::now());
         self.publish(&mut state);
@@ -171,6 +170,26 @@ impl Certificates {
 }
 
 impl State {
+    /// A site whose hosts changed, or that had files before, is served with what there was for most of
+    /// its hosts until the authority has given the new one.
+    fn carry_over(&mut self) {
+        for site in &self.sites {
+            if site.tls != Tls::Auto || self.issued.contains_key(&site.hosts) {
+                continue;
+            }
+            let slots = self.files.values().map(|slot| &slot.current);
+            let issued = self.issued.values().map(|issued| &issued.certificate);
+            let known = slots.chain(issued).flatten();
+            if let Some(certificate) = Certificate::best_for(&site.hosts, known) {
+                let issued = Issued {
+                    certificate: Some(certificate.clone()),
+                    problem: None,
+                };
+                self.issued.insert(site.hosts.clone(), issued);
+            }
+        }
+    }
+
     fn forget_what_no_site_has(&mut self) {
         let sites = &self.sites;
         self.files.retain(|(cert, key), _| {
