@@ -34,8 +34,9 @@ use page::{Found, Lookup, Page, Variant};
 
 /// Memory for the files of one server.
 const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// About how many names that is.
-const CACHE_NAMES: usize = 4096;
+/// A hint for the cache, not a bound: it makes one shard for each 32 names, and a shard must hold
+/// several of the largest files that are kept.
+const CACHE_NAMES: usize = 256;
 
 /// What became of a request.
 #[derive(Debug)]
