@@ -34,6 +34,11 @@ const TUNING: [&str; 14] = [
     "multipath",
 ];
 
+/// nginx's, where none is written.
+pub(super) fn default() -> Listen {
+    Listen::plain(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)))
+}
+
 impl<'t> Import<'t> {
     /// What a server listens at; nginx's default is port 80.
     pub fn listening(&mut self, server: &'t Directive) -> Vec<Listening> {
@@ -43,9 +48,8 @@ impl<'t> Import<'t> {
             .filter(|one| one.name == "listen")
             .collect();
         if all.is_empty() {
-            let listen = Listen::plain(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
             return vec![Listening {
-                listen,
+                listen: default(),
                 is_default: false,
             }];
         }

@@ -2,7 +2,7 @@
 
 use gateway_spec::{Action, GatewaySpec, Listen, Site, Tls};
 
-use super::listen::Listening;
+use super::listen::{self, Listening};
 use super::scope::Scope;
 use super::tree::Directive;
 use super::{Import, known};
@@ -39,6 +39,10 @@ pub(super) fn read_all<'t>(import: &mut Import<'t>, http: Scope<'t>, spec: &mut 
             site.hosts.push("*".into());
         }
         join(import, directive, site, has_plain, spec);
+    }
+    if spec.listen.is_empty() && !spec.sites.is_empty() {
+        // What was asked for is told; nginx's default is better than none.
+        spec.listen.push(listen::default());
     }
     let star = |site: &Site| site.hosts.iter().any(|host| host == "*");
     if let Some(first) = spec.sites.first()
