@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gateway_spec::link::{AppEndpoints, ConfigOutcome};
+use gateway_spec::link::{AppEndpoints, ConfigOutcome, Purge};
 use gateway_spec::{GatewaySpec, ListenAddress, Target, Upstreams};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -226,17 +226,10 @@ impl Gateway {
 
     /// Accepts nothing more and waits until all is answered, within the limit.
     pub async fn drain(&self) {
-        self.shared.draining.store(true, Relaxed);
-        for worker in &self.threads {
-            worker.send(Order::Drain).await;
-        }
+        self.begin_drain().await;
         let limit = Duration::from_millis(self.spec.timeouts.drain_ms) + LAST_WAIT;
         let done = async {
-            while self
-                .threads
-                .iter()
-                .any(|worker| !worker.thread.is_finished())
-            {
+            while !self.is_drained() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -244,7 +237,35 @@ impl Gateway {
             let open = self.shared.places.open();
             tracing::warn!(open, "connections that did not end in time are closed");
         }
-        self.shared.config.load().access_log.flush(LAST_WAIT);
+        self.flush(LAST_WAIT);
+    }
+
+    /// Accepts nothing more; what is open ends as soon as it is answered.
+    pub async fn begin_drain(&self) {
+        self.shared.draining.store(true, Relaxed);
+        for worker in &self.threads {
+            worker.send(Order::Drain).await;
+        }
+    }
+
+    /// After [`Gateway::begin_drain`]: nothing is open any more.
+    pub fn is_drained(&self) -> bool {
+        self.threads
+            .iter()
+            .all(|worker| worker.thread.is_finished())
+    }
+
+    /// Lets the access log go out.
+    pub fn flush(&self, limit: Duration) {
+        self.shared.config.load().access_log.flush(limit);
+    }
+
+    /// Drops cached answers; how many.
+    ///
+    /// # Errors
+    /// Why it could not be done.
+    pub fn purge(&self, _what: &Purge) -> Result<u64, String> {
+        Err("this gateway has no cache".to_owned())
     }
 
     /// Numbers for a person or a metric.

@@ -20,6 +20,7 @@ pub mod gateway;
 mod ids;
 pub mod limits;
 pub mod link;
+pub mod managed;
 mod pipeline;
 pub mod problem;
 pub mod protect;

@@ -12,22 +12,28 @@
 //! root holds the other end of the channel until the next one comes.
 
 mod driver;
+mod files;
 mod protocol;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use gateway_spec::link::{Answer, AppEndpoints, Ask, ConfigOutcome, FromGateway};
 use gateway_spec::{GatewaySpec, Listen};
 use tokio::sync::{mpsc, oneshot};
 
 pub use driver::Driver;
+pub use files::LinkFiles;
 
 /// Events between the driver and the core.
 const EVENTS_MAX: usize = 64;
 /// Words of the core that the driver has not sent.
 const WORDS_MAX: usize = 256;
+/// How long a caller that blocks waits for a descriptor.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// The environment variable with the channel's number, as Node's.
 const CHANNEL_ENV: &str = "NODE_CHANNEL_FD";
 
@@ -66,16 +72,15 @@ pub enum Event {
     Closed,
 }
 
+/// Takes the descriptor that was asked for.
+type Opened = Box<dyn FnOnce(io::Result<OwnedFd>) + Send>;
+
 /// What the core tells the supervisor.
-#[derive(Debug)]
 enum Word {
     Ready,
     Drained,
     Say(FromGateway),
-    Open {
-        path: PathBuf,
-        reply: oneshot::Sender<io::Result<OwnedFd>>,
-    },
+    Open { path: PathBuf, reply: Opened },
 }
 
 /// How the core speaks with the supervisor. Cheap to clone.
@@ -142,8 +147,26 @@ impl Handle {
     pub async fn open(&self, path: &Path) -> io::Result<OwnedFd> {
         let (reply, opened) = oneshot::channel();
         let path = path.to_owned();
+        // One that does not wait any more lets the descriptor be closed.
+        let reply = Box::new(|result| drop(reply.send(result)));
         self.word(Word::Open { path, reply }).await;
         opened.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// As [`Handle::open`], for threads that may block, but not the driver's own.
+    ///
+    /// # Errors
+    /// As [`Handle::open`]; no answer within 5 s (the supervisor is being replaced).
+    pub fn open_blocking(&self, path: &Path) -> io::Result<OwnedFd> {
+        let (reply, opened) = sync_channel(1);
+        let path = path.to_owned();
+        let reply = Box::new(move |result| drop(reply.try_send(result)));
+        self.words
+            .try_send(Word::Open { path, reply })
+            .map_err(|_| gone())?;
+        opened
+            .recv_timeout(OPEN_LIMIT)
+            .unwrap_or_else(|_| Err(gone()))
     }
 
     async fn word(&self, word: Word) {

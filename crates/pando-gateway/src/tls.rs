@@ -26,7 +26,7 @@ mod table;
 
 pub use certificate::{Certificate, PairError};
 pub use certificates::{CertificateStatus, Certificates, LOOK_INTERVAL};
-pub use files::{DirectFiles, FileSource, MAX_PEM_BYTES, Stamp};
+pub use files::{DirectFiles, FileSource, MAX_PEM_BYTES, Stamp, read_all};
 pub use server::{ACME_ALPN, is_challenge, server_config};
 
 use std::sync::Arc;

@@ -44,6 +44,7 @@ mod tree;
 mod upgrade;
 mod wire;
 
+pub use inherit::adopt;
 pub use leftovers::kill_leftovers;
 pub use link::Link;
 pub use options::{Ended, FD_PLACE, Mode, Options, Tuning};

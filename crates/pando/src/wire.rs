@@ -136,6 +136,21 @@ pub fn gateway_alone(
     })
 }
 
+/// Runs the gateway that a supervisor has started, until that one ends it.
+pub fn gateway_worker() -> anyhow::Result<()> {
+    let Some(number) = pando_gateway::link::channel_number() else {
+        return Err(ExpectedError::wrong_call(
+            "a gateway worker has no channel",
+            "NODE_CHANNEL_FD is not set: Pando itself starts it",
+            "`pando up` runs the gateway of a pando.toml",
+        )
+        .into());
+    };
+    log_to_stderr(Level::INFO);
+    let channel = pando_root::adopt(number)?;
+    Ok(pando_gateway::managed::run(channel)?)
+}
+
 fn log_to_stderr(level: Level) {
     tracing_subscriber::fmt()
         .with_ansi(false)

@@ -9,10 +9,10 @@ use gateway_spec::link::{AppEndpoints, FromGateway, MAX_LINE_BYTES};
 use node_cluster::{Channel, Flush, Incoming, ReadState};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::protocol::{Act, Protocol, say};
-use super::{Event, Word, gone};
+use super::{Event, Opened, Word, gone};
 
 /// Events that wait for the core. The supervisor has at most 12 connections on their way, so more
 /// than this is a core that has stopped: nothing more is read then.
@@ -39,7 +39,7 @@ type Waiting = (Event, Option<u64>);
 struct State {
     protocol: Protocol,
     backlog: VecDeque<Waiting>,
-    opens: BTreeMap<u64, oneshot::Sender<io::Result<OwnedFd>>>,
+    opens: BTreeMap<u64, Opened>,
     next_open: u64,
     /// Lines to send, before they are in the channel's queue.
     out: VecDeque<Vec<u8>>,
@@ -69,8 +69,7 @@ impl Driver {
         }
         self.words.close();
         for (_, reply) in std::mem::take(&mut self.state.opens) {
-            // One that does not wait any more needs no answer.
-            let _ = reply.send(Err(gone()));
+            reply(Err(gone()));
         }
         while let Some((event, _)) = self.state.backlog.pop_front() {
             if self.events.send(event).await.is_err() {
@@ -258,8 +257,7 @@ impl State {
             (None, Some(fd)) => Ok(fd),
             (None, None) => Err(io::Error::other("the descriptor did not arrive")),
         };
-        // One that does not wait any more lets the descriptor be closed.
-        let _ = reply.send(result);
+        reply(result);
     }
 
     fn word(&mut self, word: Word) {
@@ -272,8 +270,7 @@ impl State {
             Word::Say(say_this) => self.say(&say_this),
             Word::Open { path, reply } => {
                 if self.opens.len() >= OPENS_MAX {
-                    let _ = reply.send(Err(io::Error::other("too many files are asked for")));
-                    return;
+                    return reply(Err(io::Error::other("too many files are asked for")));
                 }
                 let id = self.next_open;
                 self.next_open += 1;

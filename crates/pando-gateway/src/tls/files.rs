@@ -30,30 +30,43 @@ pub struct DirectFiles;
 
 impl FileSource for DirectFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
         // A pipe in its place must not hold us up until somebody writes to it.
         let mut options = std::fs::File::options();
         let file = options
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > MAX_PEM_BYTES {
-            true => Err(io::Error::other("it has more than 1 MiB")),
-            false => Ok(bytes),
-        }
+        read_all(file)
     }
 
     fn stamp(&self, path: &Path) -> io::Result<Stamp> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(Stamp {
+        Ok(Stamp::of(&std::fs::metadata(path)?))
+    }
+}
+
+impl Stamp {
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
             bytes: metadata.len(),
             inode: metadata.ino(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
+        }
+    }
+}
+
+/// All of an open file, at most [`MAX_PEM_BYTES`].
+///
+/// # Errors
+/// It is none, or larger.
+pub fn read_all(file: std::fs::File) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_PEM_BYTES {
+        true => Err(io::Error::other("it has more than 1 MiB")),
+        false => Ok(bytes),
     }
 }

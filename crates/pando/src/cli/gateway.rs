@@ -17,6 +17,9 @@ pub struct GatewayArgs {
     /// Serve what this file says, without a supervisor
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Be the gateway of the supervisor that has started this process
+    #[arg(long, hide = true, conflicts_with = "config")]
+    worker: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -48,6 +51,10 @@ pub fn gateway(args: &GatewayArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     match &args.verb {
         Some(Verb::Explain(args)) => return explain(args, ctx),
         None => {}
+    }
+    if args.worker {
+        wire::gateway_worker()?;
+        return Ok(exit::OK);
     }
     let Some(file) = &args.config else {
         return Err(ExpectedError::wrong_call(

@@ -1,0 +1,205 @@
+//! The gateway as the worker of a supervisor: `pando gateway --worker`, which the supervisor
+//! starts. Sockets, configuration and news of the apps come over the link.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_spec::GatewaySpec;
+use gateway_spec::link::{Answer, Ask, ConfigOutcome};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::gateway::Gateway;
+use crate::link::{self, Driver, Event, Handle, LinkFiles};
+use crate::serve::{Incoming, Listening};
+
+/// Between two looks at what is still open while it drains.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What was written last goes out.
+const LAST_FLUSH: Duration = Duration::from_millis(50);
+
+/// Serves until the supervisor says that it is to end.
+///
+/// # Errors
+/// No thread can be started, the channel is none, an address cannot be listened on.
+pub fn run(channel: OwnedFd) -> io::Result<()> {
+    let (driver, handle, events) = link::connect(channel)?;
+    // On a thread of its own: files are read by whoever needs them, who then waits for the link.
+    std::thread::Builder::new()
+        .name("link".into())
+        .spawn(move || drive(driver))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(Managed::new(handle).serve(events))
+}
+
+fn drive(driver: Driver) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(driver.run()),
+        // Its queues end with it, which ends the gateway.
+        Err(error) => tracing::error!(%error, "the link cannot run"),
+    }
+}
+
+struct Managed {
+    handle: Handle,
+    gateway: Option<Gateway>,
+    /// Listening sockets that are still to come before it is ready.
+    missing: usize,
+    ready: bool,
+    draining: Option<Draining>,
+}
+
+struct Draining {
+    until: Instant,
+    told: bool,
+    /// The supervisor waits for the end of the process.
+    leave: bool,
+}
+
+impl Managed {
+    fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            gateway: None,
+            missing: 0,
+            ready: false,
+            draining: None,
+        }
+    }
+
+    async fn serve(mut self, mut events: mpsc::Receiver<Event>) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Closed) | None => break,
+                    Some(event) => self.event(event).await?,
+                },
+                _ = terminate.recv() => self.leave().await,
+                () = tokio::time::sleep(LOOK_EVERY), if self.draining.is_some() => {}
+            }
+            if self.drained().await {
+                break;
+            }
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.flush(LAST_FLUSH);
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Config { id, spec, state } => {
+                // Where the state is kept: paths of the configuration may be relative to it.
+                tracing::debug!(state = %state.display(), "state");
+                let outcome = self.configure(*spec)?;
+                self.handle.config_result(id, outcome).await;
+                self.check_ready().await;
+            }
+            Event::Listener { socket, listen, .. } => {
+                if let Some(gateway) = &self.gateway {
+                    tracing::info!(address = %listen.address, tls = listen.tls, "listening");
+                    gateway.listen(Listening { listen, socket }).await?;
+                }
+                self.missing = self.missing.saturating_sub(1);
+                self.check_ready().await;
+            }
+            Event::ListenFailed { listen, error } => {
+                let what = format!("cannot listen on {}: {error}", listen.address);
+                return Err(io::Error::new(error.kind(), what));
+            }
+            Event::Connection { listener, socket } => {
+                if let Some(gateway) = &self.gateway
+                    && let Some(listen) = gateway.spec().listen.get(listener).cloned()
+                {
+                    gateway.serve(Incoming { listen, socket }).await;
+                }
+            }
+            Event::Apps(apps) => {
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.apps(apps);
+                }
+            }
+            Event::Ask { id, ask } => {
+                let result = self.answer(ask);
+                self.handle.answer(id, result).await;
+            }
+            Event::Drain { .. } => self.drain().await,
+            Event::Disconnect => self.leave().await,
+            Event::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, spec: GatewaySpec) -> io::Result<ConfigOutcome> {
+        if let Some(gateway) = &mut self.gateway {
+            return Ok(gateway.apply(spec));
+        }
+        self.missing = spec.listen.len();
+        let files = Arc::new(LinkFiles::new(self.handle.clone()));
+        self.gateway = Some(Gateway::new(spec, files)?);
+        Ok(ConfigOutcome::Applied)
+    }
+
+    async fn check_ready(&mut self) {
+        if self.missing == 0 && !std::mem::replace(&mut self.ready, true) {
+            self.handle.ready().await;
+        }
+    }
+
+    fn answer(&self, ask: Ask) -> Result<Answer, String> {
+        let gateway = self.gateway.as_ref().ok_or("it is starting")?;
+        match ask {
+            Ask::Stats => Ok(Answer::Stats(gateway.stats())),
+            Ask::Purge(purge) => gateway.purge(&purge).map(|count| Answer::Purged { count }),
+        }
+    }
+
+    async fn drain(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        let drain_ms = self
+            .gateway
+            .as_ref()
+            .map_or(0, |g| g.spec().timeouts.drain_ms);
+        self.draining = Some(Draining {
+            until: Instant::now() + Duration::from_millis(drain_ms),
+            told: false,
+            leave: false,
+        });
+        if let Some(gateway) = &self.gateway {
+            gateway.begin_drain().await;
+        }
+    }
+
+    async fn leave(&mut self) {
+        self.drain().await;
+        if let Some(draining) = &mut self.draining {
+            draining.leave = true;
+        }
+    }
+
+    /// Tells once that nothing is open any more; whether to end now.
+    async fn drained(&mut self) -> bool {
+        let Some(draining) = &mut self.draining else {
+            return false;
+        };
+        let over = self.gateway.as_ref().is_none_or(Gateway::is_drained);
+        if !over && Instant::now() < draining.until {
+            return false;
+        }
+        if !std::mem::replace(&mut draining.told, true) {
+            self.handle.drained().await;
+        }
+        draining.leave
+    }
+}
