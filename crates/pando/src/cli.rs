@@ -1,7 +1,9 @@
 //! The command line: one module a verb, or a small group of verbs.
 
+mod cache;
 mod change;
 mod completions;
+mod edge;
 mod env;
 mod events;
 mod file;
@@ -104,6 +106,8 @@ pub enum Verb {
     Run(Box<run::RunArgs>),
     /// The HTTP edge: serve a file by itself
     Gateway(gateway::GatewayArgs),
+    /// What the gateway keeps of answers
+    Cache(cache::CacheArgs),
     /// Bring all known apps back
     Resurrect,
     /// Replace the running daemon by another binary; no app notices
@@ -162,6 +166,7 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Init(args) => init::init(&args, ctx),
         Verb::Run(args) => run::run(*args, ctx),
         Verb::Gateway(args) => gateway::gateway(&args, ctx),
+        Verb::Cache(args) => cache::cache(args, ctx),
         Verb::Resurrect => resurrect::resurrect(ctx),
         Verb::Upgrade(args) => upgrade::upgrade(&args, ctx),
         Verb::Kill => kill::kill(ctx),

@@ -35,14 +35,17 @@ pub fn from_flags(flags: &StartFlags) -> anyhow::Result<AppSpec> {
     Ok(spec)
 }
 
-/// The apps of a pando.toml, each with the file as its origin. Warnings go to stderr.
+/// The apps of a pando.toml, and its gateway as the last one, each with the file as its origin.
+/// Warnings go to stderr.
 pub fn load(path: &Path, base_env: &BTreeMap<String, String>) -> anyhow::Result<Vec<AppSpec>> {
     let (file, warnings) = pando_config::load(path, base_env).map_err(ExpectedError::Config)?;
     warn(&warnings);
     let origin = canonical(path);
+    let gateway = file.gateway.map(AppSpec::of_gateway);
     Ok(file
         .apps
         .into_iter()
+        .chain(gateway)
         .map(|spec| AppSpec {
             origin: Some(origin.clone()),
             ..spec

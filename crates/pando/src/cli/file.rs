@@ -8,7 +8,7 @@ use clap::Args;
 use pando_config::{Change, Step};
 use pando_control::api::{AppView, Request, ScaleChange, Select};
 
-use super::start;
+use super::{edge, start};
 use crate::config;
 use crate::context::{Context, Daemon};
 use crate::display::text::{self, Style};
@@ -30,11 +30,11 @@ pub fn plan(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     } else {
         Vec::new()
     };
-    let steps = steps(&path, &running, &wanted)?;
-    let told: Vec<Told> = steps.iter().map(Told::new).collect();
+    let groups = groups_of(&path, &running, &wanted)?;
+    let told: Vec<&Told> = groups.iter().flat_map(|group| &group.told).collect();
     if ctx.json {
         ctx.out
-            .json(&told.iter().map(Told::json).collect::<Vec<_>>());
+            .json(&told.iter().map(|t| t.json()).collect::<Vec<_>>());
         return Ok(exit::OK);
     }
     show(ctx, &told);
@@ -53,12 +53,11 @@ pub fn up(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     let wanted = config::load(&path, &config::shell_env())?;
     ctx.reach(Daemon::Start)?;
     let running = ctx.specs(Select::All)?;
-    let steps = steps(&path, &running, &wanted)?;
-    let groups = groups(steps, &running, &path);
+    let groups = groups_of(&path, &running, &wanted)?;
     let (mut text, mut apps) = (Vec::new(), Vec::<AppView>::new());
     for (done, group) in groups.iter().enumerate() {
         if !ctx.json {
-            show(ctx, &group.told);
+            show(ctx, &group.told.iter().collect::<Vec<_>>());
             ctx.out.flush();
         }
         let Some(request) = group.request.clone() else {
@@ -124,9 +123,32 @@ fn managed(path: &Path, running: &[AppSpec]) -> Vec<String> {
     own.map(|spec| spec.name.clone()).collect()
 }
 
+/// All that is to be done: the apps first, so that a gateway finds them; but one that goes, goes
+/// before them.
+fn groups_of(path: &Path, running: &[AppSpec], wanted: &[AppSpec]) -> anyhow::Result<Vec<Group>> {
+    refuse_foreign(path, running, wanted)?;
+    let (running_apps, running_gateway) = edge::split(running);
+    let (wanted_apps, wanted_gateway) = edge::split(wanted);
+    let steps = pando_config::plan(&running_apps, &wanted_apps, &managed(path, &running_apps));
+    let mut all = groups(steps, &running_apps, path);
+    if let Some(group) = edge::group(running_gateway, wanted_gateway, path) {
+        let at = if wanted_gateway.is_some() {
+            all.len()
+        } else {
+            0
+        };
+        all.insert(at, group);
+    }
+    Ok(all)
+}
+
 /// # Errors
 /// An app of the file has the name of one that another file manages.
-fn steps(path: &Path, running: &[AppSpec], wanted: &[AppSpec]) -> Result<Vec<Step>, ExpectedError> {
+fn refuse_foreign(
+    path: &Path,
+    running: &[AppSpec],
+    wanted: &[AppSpec],
+) -> Result<(), ExpectedError> {
     for spec in wanted {
         let other = running
             .iter()
@@ -144,15 +166,15 @@ fn steps(path: &Path, running: &[AppSpec], wanted: &[AppSpec]) -> Result<Vec<Ste
             ));
         }
     }
-    Ok(pando_config::plan(running, wanted, &managed(path, running)))
+    Ok(())
 }
 
 /// Steps that go out as one request.
 #[derive(Debug)]
-struct Group {
-    told: Vec<Told>,
+pub(super) struct Group {
+    pub told: Vec<Told>,
     /// `None`: there is nothing to do.
-    request: Option<Request>,
+    pub request: Option<Request>,
 }
 
 /// Starts that follow each other go together: the supervisor starts apps side by side where they
@@ -224,13 +246,13 @@ fn request(step: Step, running: &[AppSpec], path: &Path) -> Option<Request> {
 
 /// A step in words.
 #[derive(Debug)]
-struct Told {
+pub(super) struct Told {
     /// `+` new, `-` goes, `~` changes, `=` stays.
-    sign: char,
-    app: String,
-    verb: &'static str,
-    why: String,
-    changed: Vec<Change>,
+    pub sign: char,
+    pub app: String,
+    pub verb: &'static str,
+    pub why: String,
+    pub changed: Vec<Change>,
 }
 
 impl Told {
@@ -306,7 +328,7 @@ fn instances(instances: Instances) -> String {
     }
 }
 
-fn show(ctx: &mut Context, told: &[Told]) {
+fn show(ctx: &mut Context, told: &[&Told]) {
     let width = told.iter().map(|t| text::width(&t.app)).max().unwrap_or(0);
     let color = ctx.out.layout.color;
     ctx.out
@@ -348,12 +370,13 @@ mod tests {
             spec("b", Some("/other/pando.toml")),
         ];
         assert_eq!(managed(path, &running), ["a"]);
-        assert!(steps(path, &running, &[spec("a", Some("/srv/pando.toml"))]).is_ok());
-        let error = steps(path, &running, &[spec("b", Some("/srv/pando.toml"))]).unwrap_err();
+        assert!(refuse_foreign(path, &running, &[spec("a", Some("/srv/pando.toml"))]).is_ok());
+        let error =
+            refuse_foreign(path, &running, &[spec("b", Some("/srv/pando.toml"))]).unwrap_err();
         assert_eq!(error.to_string(), "app b belongs to another file");
         // One that was started by flags is taken over.
         assert!(
-            steps(
+            refuse_foreign(
                 path,
                 &[spec("c", None)],
                 &[spec("c", Some("/srv/pando.toml"))]
