@@ -25,6 +25,10 @@ const LAST_FLUSH: Duration = Duration::from_millis(50);
 /// # Errors
 /// No thread can be started, the channel is none, an address cannot be listened on.
 pub fn run(channel: OwnedFd) -> io::Result<()> {
+    // It was executed as /proc/self/exe, which would be its name in `ps` and `top`.
+    if let Err(error) = rustix::thread::set_name(c"pando-gateway") {
+        tracing::debug!(%error, "no name for the process");
+    }
     let (driver, handle, events) = link::connect(channel)?;
     // On a thread of its own: files are read by whoever needs them, who then waits for the link.
     std::thread::Builder::new()
