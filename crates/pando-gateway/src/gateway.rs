@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::acme::{self, Acme};
-use crate::cache::Store;
+use crate::cache::{self, Store};
 use crate::route::Build;
 use crate::routing::Routing;
 use crate::serve::accept::{ORDERS_MAX, Order};
@@ -261,11 +261,13 @@ impl Gateway {
     }
 
     /// Drops cached answers; how many.
-    ///
-    /// # Errors
-    /// Why it could not be done.
-    pub fn purge(&self, _what: &Purge) -> Result<u64, String> {
-        Err("this gateway has no cache".to_owned())
+    pub fn purge(&self, what: &Purge) -> u64 {
+        let what = match what {
+            Purge::All => cache::Purge::All,
+            Purge::Url(text) => cache::Purge::url(text),
+            Purge::Key(key) => cache::Purge::Key(key.clone()),
+        };
+        u64::try_from(self.shared.cache.purge(&what)).unwrap_or(u64::MAX)
     }
 
     /// Numbers for a person or a metric.

@@ -13,6 +13,7 @@
 
 mod driver;
 mod files;
+mod places;
 mod protocol;
 
 use std::io;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use driver::Driver;
 pub use files::LinkFiles;
+pub use places::Places;
 
 /// Events between the driver and the core.
 const EVENTS_MAX: usize = 64;

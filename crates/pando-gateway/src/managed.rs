@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::gateway::Gateway;
-use crate::link::{self, Driver, Event, Handle, LinkFiles};
+use crate::link::{self, Driver, Event, Handle, LinkFiles, Places};
 use crate::serve::{Incoming, Listening};
 
 /// Between two looks at what is still open while it drains.
@@ -54,6 +55,7 @@ fn drive(driver: Driver) {
 struct Managed {
     handle: Handle,
     gateway: Option<Gateway>,
+    places: Places,
     /// Listening sockets that are still to come before it is ready.
     missing: usize,
     ready: bool,
@@ -72,6 +74,7 @@ impl Managed {
         Self {
             handle,
             gateway: None,
+            places: Places::default(),
             missing: 0,
             ready: false,
             draining: None,
@@ -102,9 +105,9 @@ impl Managed {
     async fn event(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Config { id, spec, state } => {
-                // Where the state is kept: paths of the configuration may be relative to it.
-                tracing::debug!(state = %state.display(), "state");
-                let outcome = self.configure(*spec)?;
+                let mut spec = *spec;
+                let state = self.places.resolve(&self.handle, &mut spec, &state).await;
+                let outcome = self.configure(spec, state)?;
                 self.handle.config_result(id, outcome).await;
                 self.check_ready().await;
             }
@@ -143,13 +146,13 @@ impl Managed {
         Ok(())
     }
 
-    fn configure(&mut self, spec: GatewaySpec) -> io::Result<ConfigOutcome> {
+    fn configure(&mut self, spec: GatewaySpec, state: PathBuf) -> io::Result<ConfigOutcome> {
         if let Some(gateway) = &mut self.gateway {
             return Ok(gateway.apply(spec));
         }
         self.missing = spec.listen.len();
         let files = Arc::new(LinkFiles::new(self.handle.clone()));
-        self.gateway = Some(Gateway::new(spec, files)?);
+        self.gateway = Some(Gateway::new(spec, files, state)?);
         Ok(ConfigOutcome::Applied)
     }
 
@@ -163,7 +166,9 @@ impl Managed {
         let gateway = self.gateway.as_ref().ok_or("it is starting")?;
         match ask {
             Ask::Stats => Ok(Answer::Stats(gateway.stats())),
-            Ask::Purge(purge) => gateway.purge(&purge).map(|count| Answer::Purged { count }),
+            Ask::Purge(purge) => Ok(Answer::Purged {
+                count: gateway.purge(&purge),
+            }),
         }
     }
 

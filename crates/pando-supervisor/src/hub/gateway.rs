@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -187,33 +187,47 @@ fn open(path: &Path, used: PathUse, user: Option<&UserEntry>) -> io::Result<Owne
             flags |= OFlags::DIRECTORY;
             options.read(true)
         }
-        PathUse::Append => options.append(true).create(true).mode(0o640),
+        PathUse::Append => {
+            make_log(path, user)?;
+            options.append(true)
+        }
     };
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     Ok(options.custom_flags(flags).open(path)?.into())
 }
 
-/// Makes the directory if it is not there, and the user's if it is.
-fn make_own_dir(path: &Path, user: Option<&UserEntry>) -> io::Result<()> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made?;
-    let Some(user) = user else { return Ok(()) };
-    // Only a directory that nobody else uses: a path that a person chose badly, like /tmp, stays
-    // whose it is.
-    let meta = fs::metadata(path)?;
-    let own =
-        std::os::unix::fs::MetadataExt::uid(&meta) == 0 && meta.permissions().mode() & 0o077 == 0;
-    if own {
-        std::os::unix::fs::chown(path, Some(user.user.uid), Some(user.user.gid))?;
+/// Makes the file if it is not there, the user's: it is opened again through its descriptor, which
+/// asks for the file's own rights.
+fn make_log(path: &Path, user: Option<&UserEntry>) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    match options.append(true).create_new(true).mode(0o640).open(path) {
+        Ok(file) => match user {
+            Some(user) => std::os::unix::fs::fchown(file, Some(user.user.uid), Some(user.user.gid)),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
+}
+
+/// Makes the directory if it is not there, the user's. One that is there stays whose it is: a path
+/// that a person chose badly, like /root, must not change hands.
+fn make_own_dir(path: &Path, user: Option<&UserEntry>) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path)?;
+    match user {
+        Some(user) => std::os::unix::fs::chown(path, Some(user.user.uid), Some(user.user.gid)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
