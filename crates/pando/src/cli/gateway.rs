@@ -1,5 +1,7 @@
 //! `pando gateway`: the HTTP edge by itself, and what can be asked of its part of pando.toml.
 
+mod check;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -26,6 +28,8 @@ pub struct GatewayArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Read the file and tell everything that is wrong with it; nothing is changed
+    Check(check::CheckArgs),
     /// Show which route takes a request, why, and where it would go
     Explain(ExplainArgs),
 }
@@ -49,6 +53,7 @@ pub struct ExplainArgs {
 
 pub fn gateway(args: &GatewayArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     match &args.verb {
+        Some(Verb::Check(args)) => return check::check(args, ctx),
         Some(Verb::Explain(args)) => return explain(args, ctx),
         None => {}
     }
