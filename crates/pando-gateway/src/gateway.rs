@@ -115,9 +115,8 @@ impl Gateway {
     }
 
     fn take(&mut self, spec: GatewaySpec) {
-        for problem in self.certificates.apply(&spec.sites) {
-            tracing::warn!("{problem}");
-        }
+        // It logs what it cannot load.
+        self.certificates.apply(&spec.sites);
         let acme = acme::Options::new(&spec.acme, &spec.listen, &self.state.join("acme"));
         self.acme.apply(acme, &spec.sites);
         if let Err(why) = self.shared.limits.redis(spec.redis.as_ref()) {
@@ -323,6 +322,9 @@ fn begin(group: Group) -> (Arc<Group>, Tasks) {
     let group = Arc::new(group);
     let mut tasks = JoinSet::new();
     resolve::set_fixed(&group);
+    if let Some(connectors) = &group.connectors {
+        tasks.spawn(connectors.clone().watch(CERTIFICATES_EVERY));
+    }
     if resolve::has_names(&group) {
         tasks.spawn(resolve::run(group.clone()));
     }

@@ -261,13 +261,13 @@ impl Door {
             ClientStream::Tcp(tcp) => {
                 let tls = acceptor.accept(tcp).await?;
                 let session = tls.get_ref().1;
-                let (alpn, version) = (is_h2(session), session.protocol_version());
+                let (alpn, version) = (is_h2(session)?, session.protocol_version());
                 (ClientStream::Tls(Box::new(tls)), alpn, version)
             }
             other @ (ClientStream::Tls(_) | ClientStream::Other(_)) => {
                 let tls = acceptor.accept(other.into_other()).await?;
                 let session = tls.get_ref().1;
-                let (alpn, version) = (is_h2(session), session.protocol_version());
+                let (alpn, version) = (is_h2(session)?, session.protocol_version());
                 (ClientStream::Other(Box::new(tls)), alpn, version)
             }
         };
@@ -287,8 +287,12 @@ impl Door {
     }
 }
 
-fn is_h2(session: &rustls::ServerConnection) -> bool {
-    session.alpn_protocol() == Some(b"h2")
+/// An error ends the connection: a certificate authority's validation is over with its handshake.
+fn is_h2(session: &rustls::ServerConnection) -> io::Result<bool> {
+    if crate::tls::is_challenge(session) {
+        return Err(io::Error::other("a certificate authority's validation"));
+    }
+    Ok(session.alpn_protocol() == Some(b"h2"))
 }
 
 fn unspecified() -> SocketAddr {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::endpoint::{Endpoint, Known};
 use crate::clock;
 use crate::tls::FileSource;
+use crate::tls::client::Connectors;
 
 /// Why no endpoint was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +44,13 @@ pub struct Group {
     /// Length of `waiting`, to be read without its lock.
     queued: AtomicU32,
     threads: usize,
-    tls: OnceLock<Arc<rustls::ClientConfig>>,
+    /// `None`: no endpoint has TLS.
+    pub connectors: Option<Arc<Connectors>>,
     outlier: Option<Outlier>,
     breaker: Option<Mutex<Breaker>>,
     pub budget: RetryBudget,
     /// Why there is no endpoint and nobody to wait for, for a person.
     absence: ArcSwapOption<String>,
-    files: Arc<dyn FileSource>,
 }
 
 /// A request's place at an endpoint; counted there until it is dropped.
@@ -114,8 +115,8 @@ impl Group {
                 open_ms: spec.breaker.open_ms,
             }))
         });
+        let connectors = has_tls(&spec).then(|| Connectors::new(spec.tls.clone(), files));
         Self {
-            files,
             absence: ArcSwapOption::empty(),
             outlier,
             breaker,
@@ -128,7 +129,7 @@ impl Group {
             waiting: Mutex::default(),
             queued: AtomicU32::new(0),
             threads,
-            tls: OnceLock::new(),
+            connectors,
         }
     }
 
@@ -151,14 +152,11 @@ impl Group {
         self.wake_all();
     }
 
-    /// The client configuration for TLS to the endpoints, made once.
+    /// The client configuration for TLS to the endpoints.
     pub fn tls(&self, protocol: Protocol) -> io::Result<Arc<rustls::ClientConfig>> {
-        if let Some(config) = self.tls.get() {
-            return Ok(config.clone());
-        }
-        let config = crate::tls::client::connector(&self.spec.tls, protocol, &*self.files)
-            .map_err(|problem| io::Error::other(problem.to_string()))?;
-        Ok(self.tls.get_or_init(|| config).clone())
+        let connectors = self.connectors.as_ref();
+        let connectors = connectors.ok_or_else(|| io::Error::other("it was made without TLS"))?;
+        connectors.get(protocol).map_err(io::Error::other)
     }
 
     /// Numbers of its endpoints.
@@ -475,6 +473,15 @@ impl balance::Member for Seen<'_> {
     fn wait_us(&self, now_us: u64) -> u64 {
         self.endpoint.wait_us(now_us)
     }
+}
+
+fn has_tls(spec: &Upstreams) -> bool {
+    let Target::Addresses(upstreams) = &spec.target else {
+        return false;
+    };
+    upstreams
+        .iter()
+        .any(|upstream| matches!(upstream.protocol, Protocol::Https | Protocol::H2))
 }
 
 fn policy(balance: &Balance) -> Policy {
