@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gateway_spec::link::{AppEndpoints, ConfigOutcome, Purge};
 use gateway_spec::{GatewaySpec, ListenAddress, Target, Upstreams};
@@ -276,6 +276,7 @@ impl Gateway {
         let requests: BTreeMap<&str, u64> = cache.requests.iter().copied().collect();
         serde_json::json!({
             "connections": self.shared.places.open(),
+            "certificates": self.certificate_stats(),
             "cache": {
                 "requests": requests,
                 "stored": cache.stored,
@@ -290,6 +291,25 @@ impl Gateway {
             "tunnels": self.shared.tunnels(),
             "upstreams": upstreams.collect::<Vec<_>>(),
         })
+    }
+
+    /// Of each host with TLS; times in seconds since 1970, absent while a stand-in is served.
+    fn certificate_stats(&self) -> Vec<serde_json::Value> {
+        let now = SystemTime::now();
+        let status = self.certificates.status(now).into_iter();
+        let seconds = |at: SystemTime| {
+            let since = at.duration_since(SystemTime::UNIX_EPOCH);
+            since.unwrap_or_default().as_secs()
+        };
+        let one = |status: crate::tls::CertificateStatus| {
+            serde_json::json!({
+                "host": status.host,
+                "source": status.source,
+                "not_after": status.not_after.map(seconds),
+                "problem": status.problem.map(|problem| problem.to_string()),
+            })
+        };
+        status.map(one).collect()
     }
 }
 

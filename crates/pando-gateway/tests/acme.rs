@@ -11,8 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use gateway_spec::{Secret, Site, Tls};
+use gateway_spec::{
+    Action, GatewaySpec, Listen, ListenAddress, PathMatch, Route, Secret, Site, Tls,
+};
 use pando_gateway::acme::{Acme, Method, Options, Pace};
+use pando_gateway::serve::Listening;
 use pando_gateway::tls::{
     Certificate, CertificateStatus, Certificates, DirectFiles, server_config,
 };
@@ -366,6 +369,83 @@ async fn storage_that_cannot_be_written_orders_nothing() {
         problem.is_some_and(|problem| problem.contains("storage"))
     };
     gateway.until("told", told).await;
+}
+
+/// A plain and a TLS listener with the socket of each.
+fn listening(tls: bool) -> Listening {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let plain = Listen::plain(address);
+    Listening {
+        listen: Listen { tls, ..plain },
+        socket: listener.into(),
+    }
+}
+
+fn port(listening: &Listening) -> u16 {
+    match &listening.listen.address {
+        ListenAddress::Tcp(address) => address.port(),
+        ListenAddress::Unix(_) => 0,
+    }
+}
+
+/// Everything together: validations come before redirects, and requests are served with what came.
+#[tokio::test]
+async fn a_whole_gateway_gets_its_certificates() {
+    let Some(programs) = programs() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let (plain, tls) = (listening(false), listening(true));
+    let (http, https) = (port(&plain), port(&tls));
+    let mut pebble = Pebble::prepare(&programs, http, https, &json!({}));
+    pebble.run().await;
+    let hello = Action::Respond {
+        status: 200,
+        body: "hello".into(),
+        content_type: None,
+    };
+    let route = Route::new(PathMatch::Prefix("/".into()), hello);
+    let spec = GatewaySpec {
+        listen: vec![plain.listen.clone(), tls.listen.clone()],
+        sites: vec![Site {
+            tls: Some(Tls::Auto),
+            ..Site::new(["a.example"], vec![route])
+        }],
+        threads: Some(1),
+        access_log: gateway_spec::AccessLog {
+            on: false,
+            ..gateway_spec::AccessLog::default()
+        },
+        acme: gateway_spec::Acme {
+            directory: pebble.directory(),
+            root: Some(pebble.root()),
+            ..gateway_spec::Acme::default()
+        },
+        ..GatewaySpec::default()
+    };
+    let files = Arc::new(DirectFiles);
+    let path = state.path().to_path_buf();
+    let gateway = pando_gateway::gateway::Gateway::new(spec, files, path).unwrap();
+    gateway.listen(plain).await.unwrap();
+    gateway.listen(tls).await.unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while gateway.stats()["certificates"][0]["not_after"].is_null() {
+        let late = tokio::time::Instant::now() > deadline;
+        assert!(!late, "{:#}", gateway.stats()["certificates"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let config = Arc::new(client(pebble.issuer().await));
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", https)).await;
+    let name = "a.example".try_into().unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let mut stream = connector.connect(name, stream.unwrap()).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert!(state.path().join("acme/lock").exists());
 }
 
 /// An authority that has had enough: every request is answered so.
