@@ -257,6 +257,9 @@ impl Exchange {
         trace: &mut Trace,
     ) -> Result<(), Response<Body>> {
         let guarded = !route.protect.is_empty();
+        if guarded {
+            trace.granted = route.protect.begin(parts);
+        }
         if guarded && let Some(refusal) = route.protect.refuse_address(&self.client) {
             return Err(refusal);
         }
@@ -265,7 +268,8 @@ impl Exchange {
             trace.pass = route.limits.check(&self.client, parts, now_ms).await?;
         }
         if guarded {
-            trace.granted = route.protect.authenticate(parts).await?;
+            let granted = &mut trace.granted;
+            route.protect.authenticate(parts, granted).await?;
         }
         Ok(())
     }

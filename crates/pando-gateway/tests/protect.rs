@@ -491,6 +491,11 @@ async fn cors_goes_before_and_around_authentication() {
     preflight.method = http::Method::OPTIONS;
     let answer = ask(&protect, &mut preflight).await.unwrap_err();
     assert_eq!(answer.status(), 204);
+    assert_eq!(
+        answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN],
+        "https://a.example"
+    );
+    assert_eq!(answer.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
 
     // A script may read why it was refused.
     let refused = ask(&protect, &mut head("/", &[origin])).await.unwrap_err();

@@ -96,70 +96,71 @@ impl Protect {
             && self.headers.is_none()
     }
 
-    /// By address alone: comes first, before limits. The answer to who may not ask, complete.
-    pub fn refuse_address(&self, client: &Client) -> Option<Response<Body>> {
-        if self.addresses.is_empty() || self.addresses.allows(client.ip) {
-            return None;
+    /// What `decorate` must know of a request whatever becomes of it: comes first.
+    pub fn begin(&self, head: &Parts) -> Granted {
+        let origin = self.cors.as_ref().and_then(|_| head.headers.get(ORIGIN));
+        Granted {
+            user: None,
+            origin: origin.cloned(),
         }
-        let mut response = plain(StatusCode::FORBIDDEN, "forbidden\n");
-        self.dress(None, response.headers_mut());
-        Some(response)
+    }
+
+    /// By address alone: comes before limits. The answer to who may not ask.
+    pub fn refuse_address(&self, client: &Client) -> Option<Response<Body>> {
+        let allowed = self.addresses.is_empty() || self.addresses.allows(client.ip);
+        (!allowed).then(|| plain(StatusCode::FORBIDDEN, "forbidden\n"))
     }
 
     /// Preflights and authentication: comes after limits. Takes headers out of the request that
     /// only the gateway may set, and sets them.
     ///
-    /// Errors: the answer, complete.
-    pub async fn authenticate(&self, head: &mut Parts) -> Result<Granted, Response<Body>> {
-        let mut granted = Granted::default();
-        if let Some(cors) = &self.cors {
-            if let Some(mut preflight) = cors.preflight(head) {
-                if let Some(headers) = &self.headers {
-                    headers.decorate(preflight.headers_mut());
-                }
-                return Err(preflight);
-            }
-            granted.origin = head.headers.get(ORIGIN).cloned();
+    /// Errors: the answer.
+    pub async fn authenticate(
+        &self,
+        head: &mut Parts,
+        granted: &mut Granted,
+    ) -> Result<(), Response<Body>> {
+        let preflight = self.cors.as_ref().and_then(|cors| cors.preflight(head));
+        if let Some(preflight) = preflight {
+            return Err(preflight);
         }
         let Some(auth) = &self.auth else {
-            return Ok(granted);
+            return Ok(());
         };
-        match auth.check(head).await {
-            Ok(Holder(name)) => {
-                granted.user = Some(name).filter(|name| !name.is_empty());
-                Ok(granted)
-            }
-            Err(refusal) => {
-                let mut response = refusal.response();
-                self.dress(granted.origin.as_ref(), response.headers_mut());
-                Err(response)
-            }
-        }
+        let found = auth.check(head).await.map_err(Refusal::response);
+        let Holder(name) = found?;
+        granted.user = Some(name).filter(|name| !name.is_empty());
+        Ok(())
     }
 
-    /// `refuse_address`, then `authenticate`, for who has no limits in between.
+    /// All of it, with no limits in between. Answers are decorated.
     pub async fn check(
         &self,
         client: &Client,
         head: &mut Parts,
     ) -> Result<Granted, Response<Body>> {
-        match self.refuse_address(client) {
+        let mut granted = self.begin(head);
+        let checked = match self.refuse_address(client) {
             Some(response) => Err(response),
-            None => self.authenticate(head).await,
+            None => self.authenticate(head, &mut granted).await,
+        };
+        match checked {
+            Ok(()) => Ok(granted),
+            Err(response) => {
+                let (mut parts, body) = response.into_parts();
+                self.decorate(&granted, &mut parts);
+                Err(Response::from_parts(parts, body))
+            }
         }
     }
 
-    /// What every answer of the route says beside what it says itself.
+    /// What every answer of the route says, refusals and preflights too.
     pub fn decorate(&self, granted: &Granted, response: &mut response::Parts) {
-        self.dress(granted.origin.as_ref(), &mut response.headers);
-    }
-
-    fn dress(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         if let Some(cors) = &self.cors {
-            cors.decorate(origin, headers);
+            cors.decorate(granted.origin.as_ref(), &mut response.headers);
         }
         if let Some(security) = &self.headers {
-            security.decorate(headers);
+            security.decorate(&mut response.headers);
         }
     }
 }
