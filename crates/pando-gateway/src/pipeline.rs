@@ -79,7 +79,12 @@ pub async fn answer(
         host: host.unwrap_or("").into(),
     };
     let mut trace = Trace::default();
+    let may_hold = !exchange.origin.conn.is_h2 && request.headers().contains_key(header::UPGRADE);
     let response = exchange.answer(request, &mut trace).await;
+    if may_hold {
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        exchange.origin.io.release(upgraded);
+    }
     exchange.finish(response, trace, log, begun, asks_close)
 }
 
@@ -323,13 +328,7 @@ impl Exchange {
                 if let Some(cache) = route.cache.as_ref().filter(|_| upgrade.is_none()) {
                     return self.cached(cache, call, request, trace).await;
                 }
-                let held = upgrade.is_some() && !self.origin.conn.is_h2;
-                let response = forward::forward(&call, request, upgrade).await;
-                if held {
-                    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    self.origin.io.release(upgraded);
-                }
-                response
+                forward::forward(&call, request, upgrade).await
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_spec::{Listen, ListenAddress};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,6 +28,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub const ORDERS_MAX: usize = 1024;
 /// Between two looks at a connection that has sent fewer than four bytes.
 const PEEK_AGAIN: Duration = Duration::from_millis(5);
+
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEPALIVE_TRIES: u32 = 4;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -114,6 +119,7 @@ impl Door {
             ListenAddress::Tcp(_) => {
                 let listener = std::net::TcpListener::from(listening.socket);
                 listener.set_nonblocking(true)?;
+                ready_for_clients(SockRef::from(&listener))?;
                 let listener = TcpListener::from_std(listener)?;
                 loop {
                     match listener.accept().await {
@@ -140,8 +146,8 @@ impl Door {
         let taken = match incoming.listen.address {
             ListenAddress::Tcp(_) => {
                 let stream = std::net::TcpStream::from(incoming.socket);
-                stream
-                    .set_nonblocking(true)
+                ready_for_clients(SockRef::from(&stream))
+                    .and_then(|()| stream.set_nonblocking(true))
                     .and_then(|()| TcpStream::from_std(stream))
                     .and_then(|stream| {
                         let peer = stream.peer_addr()?;
@@ -193,7 +199,6 @@ impl Door {
     async fn greet(&self, raw: Raw, listen: &Listen) -> io::Result<Ready> {
         let (mut stream, mut peer, mut local): (ClientStream, _, _) = match raw {
             Raw::Tcp(stream, peer) => {
-                stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
                 (ClientStream::Tcp(stream), peer, local)
             }
@@ -285,6 +290,17 @@ impl Door {
             is_h2: alpn,
         })
     }
+}
+
+/// What accepted connections take over from their listener: no delay of small writes, and a look
+/// after clients that have gone without a word.
+fn ready_for_clients(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_TRIES);
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// An error ends the connection: a certificate authority's validation is over with its handshake.

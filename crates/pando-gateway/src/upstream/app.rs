@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use gateway_spec::Protocol;
-use gateway_spec::link::{AppEndpoints, AppState, Endpoint as Told};
+use gateway_spec::link::{AppEndpoints, AppState, Endpoint as Told, EndpointState};
 
 use super::endpoint::{Address, Known};
 use super::group::Group;
@@ -24,6 +24,10 @@ pub fn set(group: &Group, app: &AppEndpoints) {
         };
         let open = told.state.is_available();
         let was_closed = endpoint.closed.swap(!open, Relaxed);
+        if told.state == EndpointState::Draining {
+            // It ends when its last connection does.
+            endpoint.close_idle();
+        }
         let lag_us = u32::try_from(told.lag_us).unwrap_or(u32::MAX);
         endpoint.lag_us.store(lag_us, Relaxed);
         if was_closed && open {

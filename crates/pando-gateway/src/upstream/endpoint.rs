@@ -112,6 +112,13 @@ impl Endpoint {
         None
     }
 
+    /// Closes every connection of every thread that no request is on.
+    pub fn close_idle(&self) {
+        for thread in 0..self.kept.len() {
+            *self.kept(thread) = Kept::default();
+        }
+    }
+
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, thread: usize, now_ms: u64) {
         let mut kept = self.kept(thread);
