@@ -34,6 +34,8 @@ pub(super) struct Flights {
 }
 
 struct Flight {
+    /// When it began, in the order of purges.
+    moment: u64,
     phase: watch::Receiver<Phase>,
     waiters: Arc<AtomicUsize>,
 }
@@ -50,6 +52,7 @@ pub(super) enum Joined {
 pub(super) struct Lead {
     flights: Arc<Flights>,
     key: u64,
+    waiters: Arc<AtomicUsize>,
     phase: watch::Sender<Phase>,
     told: bool,
 }
@@ -60,9 +63,19 @@ pub(super) struct Waiter {
 }
 
 impl Flights {
-    pub(super) fn join(self: &Arc<Self>, key: u64) -> Joined {
+    /// `moment` is now; `outdated` says of an earlier one whether what was asked for then may have
+    /// been purged since: such a flight is not joined, but followed by another.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        key: u64,
+        moment: u64,
+        outdated: impl Fn(u64) -> bool,
+    ) -> Joined {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = table.get(&key) {
+        let known = table.get(&key);
+        if let Some(flight) =
+            known.filter(|flight| flight.moment == moment || !outdated(flight.moment))
+        {
             if flight.waiters.fetch_add(1, Ordering::Relaxed) >= MAX_WAITERS {
                 flight.waiters.fetch_sub(1, Ordering::Relaxed);
                 return Joined::Alone;
@@ -76,11 +89,17 @@ impl Flights {
             return Joined::Alone;
         }
         let (sender, phase) = watch::channel(Phase::Asked);
-        let waiters = Arc::default();
-        table.insert(key, Flight { phase, waiters });
+        let waiters: Arc<AtomicUsize> = Arc::default();
+        let flight = Flight {
+            moment,
+            phase,
+            waiters: waiters.clone(),
+        };
+        table.insert(key, flight);
         Joined::Lead(Lead {
             flights: self.clone(),
             key,
+            waiters,
             phase: sender,
             told: false,
         })
@@ -113,7 +132,13 @@ impl Lead {
             .table
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        table.remove(&self.key);
+        // After a purge another flight may have taken its place.
+        if table
+            .get(&self.key)
+            .is_some_and(|flight| Arc::ptr_eq(&flight.waiters, &self.waiters))
+        {
+            table.remove(&self.key);
+        }
     }
 }
 
@@ -163,10 +188,10 @@ mod tests {
     use crate::cache::entry::tests::{entry, fields};
 
     fn joined(flights: &Arc<Flights>) -> (Lead, Waiter) {
-        let Joined::Lead(lead) = flights.join(7) else {
+        let Joined::Lead(lead) = flights.join(7, 0, |_| false) else {
             panic!("nobody else leads")
         };
-        let Joined::Wait(waiter) = flights.join(7) else {
+        let Joined::Wait(waiter) = flights.join(7, 0, |_| false) else {
             panic!("there is a leader")
         };
         (lead, waiter)
@@ -185,7 +210,7 @@ mod tests {
         let (lead, waiter) = joined(&flights);
         lead.stored(entry("", &fields(&[]), "x").into());
         assert!(matches!(outcome(waiter), Phase::Stored(_)));
-        assert!(matches!(flights.join(7), Joined::Lead(_)));
+        assert!(matches!(flights.join(7, 0, |_| false), Joined::Lead(_)));
     }
 
     #[test]
@@ -194,7 +219,20 @@ mod tests {
         let (lead, waiter) = joined(&flights);
         drop(lead);
         assert!(matches!(outcome(waiter), Phase::Abandoned));
-        assert!(matches!(flights.join(7), Joined::Lead(_)));
+        assert!(matches!(flights.join(7, 0, |_| false), Joined::Lead(_)));
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_purge_is_not_waited_for_after_it() {
+        let flights = Arc::new(Flights::default());
+        let (early, waiter) = joined(&flights);
+        let Joined::Lead(_late) = flights.join(7, 1, |moment| moment < 1) else {
+            panic!("the early one is outdated")
+        };
+        early.stored(entry("", &fields(&[]), "x").into());
+        assert!(matches!(outcome(waiter), Phase::Stored(_)));
+        let again = flights.join(7, 1, |moment| moment < 1);
+        assert!(matches!(again, Joined::Wait(_)), "the late one goes on");
     }
 
     #[test]

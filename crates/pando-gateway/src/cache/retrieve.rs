@@ -152,7 +152,7 @@ fn revalidate_behind<F, Fut>(
     Fut: Future<Output = Response<Body>> + Send + 'static,
 {
     let key = flight_key(route, hash, &parts.headers, slot);
-    let Joined::Lead(lead) = route.store.flights.join(key) else {
+    let Joined::Lead(lead) = route.store.join(key, &address) else {
         return;
     };
     let mut parts = parts.clone();
@@ -201,7 +201,7 @@ where
     let key = flight_key(route, errand.hash, &errand.parts.headers, slot);
     let deadline = Instant::now() + COLLAPSE_WAIT;
     for _ in 0..MAX_LEADERS {
-        let mut waiter = match route.store.flights.join(key) {
+        let mut waiter = match route.store.join(key, &errand.address) {
             Joined::Lead(lead) => {
                 errand.lead = Some(lead);
                 break;

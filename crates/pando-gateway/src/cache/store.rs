@@ -13,7 +13,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use super::disk::Disk;
 use super::entry::{Entry, Slot};
 use super::fill::Budget;
-use super::flight::Flights;
+use super::flight::{Flights, Joined};
 use super::key::Address;
 use super::purge::Purge;
 use super::{CacheStatus, now_ms};
@@ -40,7 +40,7 @@ pub struct Store {
     memory: Memory,
     pub(super) disk: Option<Arc<Disk>>,
     pub(super) hasher: RandomState,
-    pub(super) flights: Arc<Flights>,
+    flights: Arc<Flights>,
     pub(super) budget: Arc<Budget>,
     writing: [Mutex<()>; WRITE_LOCKS],
     recent: Mutex<Recent>,
@@ -89,6 +89,19 @@ struct Recent {
     /// Number of the next purge.
     next: u64,
     purges: VecDeque<(u64, Purge)>,
+}
+
+impl Recent {
+    /// Purges since a moment; `None` when that is too long ago to be known.
+    fn since(&self, moment: u64) -> Option<impl Iterator<Item = &Purge>> {
+        let first = self.purges.front().map_or(self.next, |(number, _)| *number);
+        let later = self.purges.iter().rev();
+        (first <= moment).then(|| {
+            later
+                .take_while(move |(number, _)| *number >= moment)
+                .map(|(_, purge)| purge)
+        })
+    }
 }
 
 #[derive(Clone)]
@@ -337,22 +350,23 @@ impl Store {
         }
     }
 
+    /// Joins what is being fetched under that key, or leads.
+    pub(super) fn join(&self, key: u64, address: &str) -> Joined {
+        let outdated = |moment| {
+            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.since(moment).is_none_or(|mut purges| {
+                // Of what keys an answer has that is not there yet nobody knows.
+                purges.any(|purge| matches!(purge, Purge::Key(_)) || purge.takes_address(address))
+            })
+        };
+        self.flights.join(key, self.moment(), outdated)
+    }
+
     fn purged_since(&self, moment: u64, address: &str, entry: &Entry) -> bool {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let forgotten = recent
-            .purges
-            .front()
-            .map_or(recent.next, |(number, _)| *number)
-            > moment;
-        let later = recent
-            .purges
-            .iter()
-            .rev()
-            .take_while(|(number, _)| *number >= moment);
-        forgotten
-            || later
-                .into_iter()
-                .any(|(_, purge)| purge.takes(address, entry))
+        recent
+            .since(moment)
+            .is_none_or(|mut purges| purges.any(|purge| purge.takes(address, entry)))
     }
 }
 

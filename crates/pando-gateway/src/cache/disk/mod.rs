@@ -204,7 +204,10 @@ impl Disk {
                         self.index().written(id, bytes);
                     }
                     Err(error) => {
-                        self.failed("write", &error);
+                        // A starting process of ours took it for one of a process that died.
+                        if error.kind() != std::io::ErrorKind::NotFound {
+                            self.failed("write", &error);
+                        }
                         self.index().remove_id(id);
                     }
                 }

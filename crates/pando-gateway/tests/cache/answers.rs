@@ -1,8 +1,6 @@
 //! What the cache answers, request by request.
 
-mod cache_origin;
-
-use cache_origin::{Bench, get, ok, text};
+use crate::origin::{Bench, get, ok, text};
 use gateway_spec::Cache;
 use http::{Method, Request, StatusCode};
 use pando_gateway::body::Body;

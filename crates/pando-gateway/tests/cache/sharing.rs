@@ -1,13 +1,11 @@
 //! Many requests for the same thing at the same time, and clients that go away.
 
-mod cache_origin;
-
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crate::origin::{Answering, Bench, get, ok, text};
 use bytes::Bytes;
-use cache_origin::{Answering, Bench, get, ok, text};
 use gateway_spec::Cache;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
