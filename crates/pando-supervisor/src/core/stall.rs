@@ -11,8 +11,11 @@ use super::{Context, Ms};
 
 /// Between pings while there is another worker to steer to.
 const PING_EVERY_MS: Ms = 250;
-/// Between pings of a worker that a gateway sends requests to: their round trips are its load.
-const PING_ROUTED_EVERY_MS: Ms = 100;
+/// Between pings of a worker that a gateway sends requests to and that is busy: their round trips
+/// are what the gateway balances by.
+const PING_BUSY_EVERY_MS: Ms = 100;
+/// A round trip from which on a worker is busy.
+const BUSY_US: u64 = 1_000;
 /// Between pings of an app's only worker: nobody can help it, but it may be stuck for good.
 const PING_ALONE_EVERY_MS: Ms = 1_000;
 /// No answer for this long is a stall (traps: 50 ms gave false alarms under load).
@@ -201,11 +204,7 @@ impl App {
 
     pub(super) fn pong(&mut self, cx: &mut Context, id: WorkerId, ping: PingId) {
         let alone = self.workers().filter(|w| w.is_ready()).count() < 2;
-        let every = match (self.private.wanted, alone) {
-            (true, _) => PING_ROUTED_EVERY_MS,
-            (false, true) => PING_ALONE_EVERY_MS,
-            (false, false) => PING_EVERY_MS,
-        };
+        let routed = self.private.wanted;
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -220,6 +219,12 @@ impl App {
         worker.pings.measure(cx.now.saturating_sub(sent) * 1_000);
         let in_time = cx.now.saturating_sub(sent) < STALLED_AFTER_MS;
         let Some(since) = worker.pings.stalled_since else {
+            let busy = worker.pings.lag_us >= BUSY_US;
+            let every = match (routed, alone) {
+                (true, _) if busy => PING_BUSY_EVERY_MS,
+                (false, true) => PING_ALONE_EVERY_MS,
+                (true, _) | (false, false) => PING_EVERY_MS,
+            };
             worker.pings.next_at = cx.now + every;
             return;
         };
