@@ -94,7 +94,13 @@ where
         Some(entry) if validates && response.status() == StatusCode::NOT_MODIFIED => {
             validated(route, errand, sent, &entry, &response, now_ms)
         }
-        Some(_) | None => Ok(brought(route, errand, &sent, response, now_ms)),
+        Some(_) | None => {
+            let (response, status) = brought(route, errand, &sent, response, now_ms);
+            Ok((
+                serve::all_as_part(response, &sent.method, &sent.client),
+                status,
+            ))
+        }
     }
 }
 
@@ -212,6 +218,10 @@ fn brought(
 /// Makes the client's request ours; whether it asks if what is stored is still right.
 fn prepare(errand: &mut Errand) -> bool {
     let headers = &mut errand.parts.headers;
+    // Players of media begin so: the whole is asked for, which can be stored.
+    if errand.parts.method == Method::GET && serve::asks_for_all(headers) {
+        headers.remove(RANGE);
+    }
     let (name, value) = CAPABILITY;
     headers.append(name, value);
     let validated = errand

@@ -1,7 +1,10 @@
 //! Answers made of what is stored.
 
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 use http_cache::range::{Selection, select};
 use http_cache::{Report, not_modified};
 
@@ -55,6 +58,37 @@ pub(super) fn answer(
         Body::Empty
     };
     response(entry.status, headers, body)
+}
+
+/// Whether a request asks for all bytes in the form of a range.
+pub(super) fn asks_for_all(request: &HeaderMap) -> bool {
+    let mut ranges = request.get_all(RANGE).iter();
+    ranges.next().is_some_and(|range| range == "bytes=0-")
+        && ranges.next().is_none()
+        && !request.contains_key(IF_RANGE)
+}
+
+/// All bytes as the range that the client asked for and the origin did not see.
+pub(super) fn all_as_part(
+    mut response: Response<Body>,
+    method: &Method,
+    request: &HeaderMap,
+) -> Response<Body> {
+    let length = response
+        .body()
+        .size_hint()
+        .exact()
+        .filter(|length| *length > 0);
+    if let Some(length) = length
+        && method == Method::GET
+        && response.status() == StatusCode::OK
+        && asks_for_all(request)
+    {
+        let range = format!("bytes 0-{}/{length}", length - 1);
+        set(response.headers_mut(), CONTENT_RANGE, &range);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 /// The client's condition, applied to an answer that it did not reach the origin for.

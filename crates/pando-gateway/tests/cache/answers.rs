@@ -65,6 +65,28 @@ async fn conditions_ranges_and_head_are_answered_from_the_store() {
 }
 
 #[tokio::test]
+async fn all_bytes_as_a_range_are_stored_and_a_part_passes_by() {
+    let bench = Bench::new(&Cache::default(), fresh);
+    let (response, _) = bench.send(get("/x", &[("range", "bytes=2-3")])).await;
+    assert_eq!(bench.last.lock().unwrap()["range"], "bytes=2-3");
+    drop(response);
+    let (response, status) = bench.send(get("/x", &[("range", "bytes=0-")])).await;
+    assert_eq!(
+        (response.status(), status),
+        (StatusCode::PARTIAL_CONTENT, CacheStatus::Miss)
+    );
+    assert_eq!(response.headers()["content-range"], "bytes 0-5/6");
+    assert!(!bench.last.lock().unwrap().contains_key("range"));
+    assert_eq!(text(response).await, "body 1");
+    let (response, status) = bench.send(get("/x", &[("range", "bytes=0-3")])).await;
+    assert_eq!(
+        (response.status(), status),
+        (StatusCode::PARTIAL_CONTENT, CacheStatus::Hit)
+    );
+    assert_eq!(text(response).await, "body");
+}
+
+#[tokio::test]
 async fn the_clients_condition_is_kept_from_the_origin_so_that_there_is_something_to_store() {
     let bench = Bench::new(&Cache::default(), fresh);
     let (response, status) = bench.send(get("/x", &[("if-none-match", "\"1\"")])).await;
