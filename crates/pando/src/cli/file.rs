@@ -70,7 +70,14 @@ pub fn up(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
                 apps.extend(more_apps);
             }
             Err(error) => {
-                tell_undone(&groups[done + 1..]);
+                // An app that does not start is no reason for others not to be served.
+                let rest = &groups[done + 1..];
+                let (gateway, rest): (Vec<_>, Vec<_>) =
+                    rest.iter().partition(|g| g.starts_gateway());
+                tell_undone(&rest);
+                for request in gateway.iter().filter_map(|group| group.request.clone()) {
+                    ctx.change(request)?;
+                }
                 return Err(error);
             }
         }
@@ -175,6 +182,14 @@ pub(super) struct Group {
     pub told: Vec<Told>,
     /// `None`: there is nothing to do.
     pub request: Option<Request>,
+}
+
+impl Group {
+    /// A gateway where there was none.
+    fn starts_gateway(&self) -> bool {
+        let is_gateway = |specs: &[AppSpec]| specs.iter().any(|spec| spec.gateway.is_some());
+        matches!(&self.request, Some(Request::Start { specs, .. }) if is_gateway(specs))
+    }
 }
 
 /// Starts that follow each other go together: the supervisor starts apps side by side where they
@@ -336,7 +351,7 @@ fn show(ctx: &mut Context, told: &[&Told]) {
 }
 
 /// After a failure: what of the file is still to be done.
-fn tell_undone(groups: &[Group]) {
+fn tell_undone(groups: &[&Group]) {
     let rest: Vec<&str> = groups
         .iter()
         .filter(|group| group.request.is_some())
