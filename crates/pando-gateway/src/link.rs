@@ -177,6 +177,20 @@ impl Handle {
     }
 }
 
+/// Takes each line of `input` as the supervisor's, with a descriptor where its first byte is odd;
+/// how many acts follow. For fuzzing: no line may panic.
+#[doc(hidden)]
+pub fn replay(input: &[u8]) -> usize {
+    let mut protocol = protocol::Protocol::default();
+    let first = protocol.begin().len();
+    let lines = input.split(|byte| *byte == b'\n');
+    let acts = lines.map(|line| {
+        let fd = line.first().is_some_and(|byte| byte % 2 == 1);
+        protocol.receive(line, fd).len()
+    });
+    first + acts.sum::<usize>() + protocol.ready().len()
+}
+
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "there is no supervisor to ask")
 }
