@@ -128,6 +128,36 @@ fn damaged_files_are_dropped_and_counted() {
     );
 }
 
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_an_error_or_what_was_written(at: u16, byte: u8, cut: Option<u16>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut request = HeaderMap::new();
+        request.insert("foo", http::HeaderValue::from_bytes(b"\xff1").unwrap());
+        let mut entry = entry("foo", &request, "the body");
+        entry.headers.insert("x", http::HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+        file::write(&path, ADDRESS, &entry).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let at = usize::from(at) % bytes.len();
+        bytes[at] ^= byte;
+        bytes.truncate(cut.map_or(bytes.len(), |cut| usize::from(cut) % bytes.len()));
+        fs::write(&path, &bytes).unwrap();
+        let _ = file::read_head(&path);
+        match file::read(&path) {
+            Ok(stored) => {
+                proptest::prop_assert_eq!((byte, cut.is_none()), (0, true));
+                proptest::prop_assert_eq!(&*stored.address, ADDRESS);
+                proptest::prop_assert_eq!(&stored.entry.headers, &entry.headers);
+                proptest::prop_assert_eq!(&stored.entry.vary_key, &entry.vary_key);
+                proptest::prop_assert_eq!(&stored.entry.body, &entry.body);
+            }
+            Err(file::Error::Corrupt(_)) => {}
+            Err(error) => proptest::prop_assert!(false, "{:?}", error),
+        }
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_used_is_done_without() {
     let dir = tempfile::tempdir().unwrap();
