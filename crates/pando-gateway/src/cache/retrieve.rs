@@ -24,18 +24,27 @@ const COLLAPSE_WAIT: Duration = Duration::from_secs(5);
 /// How often it waits for a further leader when the one before went away.
 const MAX_LEADERS: usize = 3;
 
-pub(super) async fn retrieve<F, Fut>(
+/// What is known of a request that memory alone does not answer.
+pub(super) struct Search {
+    hash: u64,
+    address: String,
+    asked: RequestControl,
+    slot: Option<Arc<Slot>>,
+    entry: Option<Arc<Entry>>,
+}
+
+/// A hit in memory, without waiting for anything.
+pub(super) fn in_memory<F, Fut>(
     route: &Arc<Route>,
     scheme: &str,
     host: &str,
-    request: Request<Body>,
-    fetch: F,
-) -> Answer
+    parts: &Parts,
+    fetch: &F,
+) -> Result<Answer, Search>
 where
     F: Fn(Request<Body>) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (parts, body) = request.into_parts();
     let asked = control(&parts.headers);
     let address = route.address(scheme, host, path(&parts.uri));
     let hash = address.hash(&route.store.hasher);
@@ -44,33 +53,49 @@ where
         .as_ref()
         .and_then(|slot| slot.find(route.scope, &parts.headers));
     if let Some(entry) = found
-        && let Some(answer) = at_once(entry, &parts, &asked)
+        && let Some(answer) = at_once(entry, parts, &asked)
     {
         if answer.1 == CacheStatus::Updating {
-            let entry = entry.clone();
-            revalidate_behind(
-                route,
-                hash,
-                address.text(),
-                &parts,
-                entry,
-                slot.as_deref(),
-                fetch,
-            );
+            let (text, slot, fetch) = (address.text(), slot.as_deref(), fetch.clone());
+            revalidate_behind(route, hash, text, parts, entry.clone(), slot, fetch);
         }
-        return answer;
+        return Ok(answer);
     }
-    let address = address.text();
-    let mut entry = found.cloned();
+    Err(Search {
+        hash,
+        address: address.text(),
+        asked,
+        entry: found.cloned(),
+        slot,
+    })
+}
+
+/// From disk, along with another request, or from the origin.
+pub(super) async fn beyond_memory<F, Fut>(
+    route: Arc<Route>,
+    search: Search,
+    parts: Parts,
+    body: Body,
+    fetch: F,
+) -> Answer
+where
+    F: Fn(Request<Body>) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = Response<Body>> + Send + 'static,
+{
+    let Search {
+        hash,
+        address,
+        asked,
+        slot,
+        mut entry,
+    } = search;
     if entry.is_none() {
         let store = &route.store;
         entry = store
             .fetch_from_disk(hash, &address, route.scope, &parts.headers)
             .await;
-        if let Some(answer) = entry
-            .as_ref()
-            .and_then(|entry| at_once(entry, &parts, &asked))
-        {
+        let stored = entry.as_ref();
+        if let Some(answer) = stored.and_then(|entry| at_once(entry, &parts, &asked)) {
             return answer;
         }
     }
@@ -93,9 +118,9 @@ where
         lead: None,
     };
     if shares(&errand, slot.as_deref()) {
-        return join(route, errand, slot.as_deref(), body, fetch).await;
+        return join(&route, errand, slot.as_deref(), body, fetch).await;
     }
-    go(route.clone(), errand, body, fetch).await
+    go(route, errand, body, fetch).await
 }
 
 /// Cache-Control is rare in requests: nothing is parsed without it.

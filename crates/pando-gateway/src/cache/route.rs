@@ -79,17 +79,24 @@ impl RouteCache {
         Fut: Future<Output = Response<Body>> + Send + 'static,
     {
         let retrieves = [Method::GET, Method::HEAD].contains(request.method());
+        // Whatever waits is on the heap: idle connections have room for this future too.
         let (response, status) = if !retrieves {
-            (
-                self.route.alter(scheme, host, request, &fetch).await,
-                CacheStatus::Bypass,
-            )
+            let altered = Box::pin(self.route.alter(scheme, host, request, &fetch));
+            (altered.await, CacheStatus::Bypass)
         } else if self.route.bypasses(&request) {
-            let mut response = fetch(request).await;
+            let mut response = Box::pin(fetch(request)).await;
             reported(&mut response, Forward::Bypass);
             (response, CacheStatus::Bypass)
         } else {
-            retrieve::retrieve(&self.route, scheme, host, request, fetch).await
+            let (parts, body) = request.into_parts();
+            match retrieve::in_memory(&self.route, scheme, host, &parts, &fetch) {
+                Ok(answer) => answer,
+                Err(search) => {
+                    let route = self.route.clone();
+                    let beyond = retrieve::beyond_memory(route, search, parts, body, fetch);
+                    Box::pin(beyond).await
+                }
+            }
         };
         self.route.store.counted(status);
         (response, status)

@@ -267,3 +267,13 @@ async fn only_if_cached() {
     );
     assert_eq!(bench.asked(), 0);
 }
+
+#[tokio::test]
+async fn a_request_in_the_cache_needs_little_room() {
+    // Every connection has room for it, idle ones too.
+    const MOST: usize = 1024;
+    let bench = Bench::new(&Cache::default(), fresh);
+    let fetch = |_| async { ok(&[], "") };
+    let handling = bench.cache.handle("http", "a", get("/", &[]), fetch);
+    assert!(size_of_val(&handling) <= MOST, "{}", size_of_val(&handling));
+}
