@@ -445,6 +445,24 @@ fn parse_head(read: &mut BytesMut) -> Result<Option<response::Parts>, Problem> {
     Ok(Some(parts))
 }
 
+/// For the fuzzer: a head and what of a body follows it. Pieces come from the input and nowhere
+/// else.
+#[doc(hidden)]
+pub fn fuzz_answer(data: &[u8]) {
+    let mut read = BytesMut::from(data);
+    let Ok(Some(parts)) = parse_head(&mut read) else {
+        return;
+    };
+    let Ok(mut framing) = Framing::of(parts.status, &parts.headers, false) else {
+        return;
+    };
+    let mut left = read.len();
+    while let Ok(Piece::Data(piece)) = framing.piece(&mut read) {
+        assert!(!piece.is_empty() && piece.len() <= left);
+        left -= piece.len();
+    }
+}
+
 /// The body of an answer, and the rest of the request if the answer came early.
 pub struct AnswerBody {
     framing: Framing,
