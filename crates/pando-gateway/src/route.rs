@@ -212,7 +212,7 @@ impl Rewrite {
         let strip = match path {
             spec::PathMatch::Prefix(prefix) => prefix.trim_end_matches('/').len(),
             spec::PathMatch::Exact(exact) => exact.len(),
-            spec::PathMatch::Params(_) => 0,
+            spec::PathMatch::Params(_) | spec::PathMatch::Extensions { .. } => 0,
         };
         Some(match spec {
             spec::Rewrite::StripPrefix => Self::Prefix {

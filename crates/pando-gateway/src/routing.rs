@@ -152,6 +152,7 @@ enum PathMatcher {
     Exact(String),
     Prefix(String),
     Pattern(Pattern),
+    Extensions(String, Vec<String>),
 }
 
 impl Matcher {
@@ -160,6 +161,9 @@ impl Matcher {
             PathMatch::Exact(path) => PathMatcher::Exact(path.clone()),
             PathMatch::Prefix(prefix) => PathMatcher::Prefix(prefix.clone()),
             PathMatch::Params(pattern) => PathMatcher::Pattern(Pattern::new(pattern)),
+            PathMatch::Extensions { prefix, extensions } => {
+                PathMatcher::Extensions(prefix.clone(), extensions.clone())
+            }
         };
         let methods = spec.methods.iter();
         Self {
@@ -219,6 +223,9 @@ impl PathMatcher {
             Self::Exact(exact) => (path == exact).then(Vec::new),
             Self::Prefix(prefix) => path.starts_with(&**prefix).then(Vec::new),
             Self::Pattern(pattern) => pattern.matches(path),
+            Self::Extensions(prefix, extensions) => (path.starts_with(&**prefix)
+                && PathMatch::has_extension(path, extensions))
+            .then(Vec::new),
         }
     }
 }

@@ -275,6 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn extensions_are_behind_the_last_dot() {
+        let all = ["css".to_owned(), "js".to_owned()];
+        for (path, expect) in [
+            ("/a.css", true),
+            ("/b/A.JS", true),
+            ("/a.css/b", false),
+            ("/css", false),
+            ("/a.min.js", true),
+            ("/a.cssx", false),
+            ("/é.css", true),
+            ("", false),
+        ] {
+            assert_eq!(PathMatch::has_extension(path, &all), expect, "{path}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_not_printed() {
         assert_eq!(format!("{:?}", Secret::new("redis://:pw@h")), "***");
     }

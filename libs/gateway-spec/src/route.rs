@@ -62,6 +62,12 @@ pub enum PathMatch {
     Prefix(String),
     /// `/users/{id}/posts`, or with a tail `/users/{id}/*`: each `{name}` is one segment.
     Params(String),
+    /// `/assets/*.{css,js}`: the prefix, and one of these behind the last dot, in lower case but
+    /// compared without regard to it.
+    Extensions {
+        prefix: String,
+        extensions: Vec<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +166,19 @@ impl Route {
     }
 }
 
+impl PathMatch {
+    /// Whether a path has one of the extensions of [`PathMatch::Extensions`] at its end.
+    pub fn has_extension(path: &str, extensions: &[String]) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default().as_bytes();
+        extensions.iter().any(|extension| {
+            let Some(dot) = name.len().checked_sub(extension.len() + 1) else {
+                return false;
+            };
+            name[dot] == b'.' && name[dot + 1..].eq_ignore_ascii_case(extension.as_bytes())
+        })
+    }
+}
+
 impl Action {
     /// Every group of upstreams that it may send a request to.
     pub fn upstreams(&self) -> Vec<&Upstreams> {
@@ -176,6 +195,10 @@ impl std::fmt::Display for PathMatch {
         match self {
             Self::Exact(path) | Self::Params(path) => f.write_str(path),
             Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Extensions { prefix, extensions } => match &extensions[..] {
+                [one] => write!(f, "{prefix}*.{one}"),
+                all => write!(f, "{prefix}*.{{{}}}", all.join(",")),
+            },
         }
     }
 }
