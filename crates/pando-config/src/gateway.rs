@@ -71,6 +71,11 @@ pub(crate) fn is_plain_path(text: &str) -> bool {
     matches!(path::read(text), Ok(PathMatch::Exact(_)))
 }
 
+/// The path of a route, or why it is none.
+pub(crate) fn path(text: &str) -> Result<PathMatch, Refusal> {
+    path::read(text)
+}
+
 /// A header's name in lower case, or why it is none.
 pub(crate) fn header_name(text: &str) -> Result<String, Refusal> {
     headers::name(text)

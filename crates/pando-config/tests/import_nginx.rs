@@ -184,6 +184,10 @@ fn a_directive_and_its_keys() {
             "location /.well-known/ { root /srv/acme; }",
             "dotfiles = true",
         ),
+        (
+            "root /srv/www; location ~ \\.(jpe?g|css)$ { expires 30d; }",
+            "{ path = \"/*.{jpeg,jpg,css}\", files = \"/srv/www\", cache_control = \"max-age=2592000\" }",
+        ),
         ("root /srv/www; gzip off;", "compress = false"),
         (
             "root /srv/www; gzip on; gzip_comp_level 5;",
@@ -262,7 +266,7 @@ fn what_cannot_be_said_is_listed() {
             "2: the address is computed",
         ),
         (
-            "location ~ \\.php$ { root /r; }",
+            "location ~ [0-9] { root /r; }",
             "2: a route's path is exact",
         ),
         (

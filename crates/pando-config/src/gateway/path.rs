@@ -1,10 +1,12 @@
-//! `path`: `/about`, `/static/*`, `/users/{id}`, `/users/{id}/*`.
+//! `path`: `/about`, `/static/*`, `/users/{id}`, `/users/{id}/*`, `/assets/*.{css,js}`.
 
 use gateway_spec::PathMatch;
 
 use crate::problem::Refusal;
 
 const MAX_PATH: usize = 2048;
+/// Extensions of one path.
+const MAX_EXTENSIONS: usize = 64;
 
 pub(super) fn read(text: &str) -> Result<PathMatch, Refusal> {
     let refuse = |why: &str, fix: String| {
@@ -42,6 +44,11 @@ pub(super) fn read(text: &str) -> Result<PathMatch, Refusal> {
         let fix = "write the path without them".to_owned();
         return refuse("`.` and `..` are resolved before paths are compared", fix);
     }
+    if let Some((prefix, extensions)) = text.split_once("*.")
+        && !prefix.contains(['*', '{', '}'])
+    {
+        return extensions_of(text, prefix, extensions);
+    }
     let stem = text.strip_suffix('*').unwrap_or(text);
     if stem.contains('*') {
         let fix = format!("write \"{}*\"", stem.split('*').next().unwrap_or("/"));
@@ -55,6 +62,33 @@ pub(super) fn read(text: &str) -> Result<PathMatch, Refusal> {
         Some(prefix) => PathMatch::Prefix(prefix.to_owned()),
         None => PathMatch::Exact(text.to_owned()),
     })
+}
+
+/// `css`, or `{css,js}`.
+fn extensions_of(text: &str, prefix: &str, written: &str) -> Result<PathMatch, Refusal> {
+    let inner = written
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let extensions: Vec<String> = inner
+        .map_or(vec![written], |inner| inner.split(',').collect())
+        .into_iter()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let sound = |one: &String| !one.is_empty() && one.chars().all(plain);
+    if extensions.len() <= MAX_EXTENSIONS && extensions.iter().all(sound) {
+        return Ok(PathMatch::Extensions {
+            prefix: prefix.to_owned(),
+            extensions,
+        });
+    }
+    let what = format!("`{text}` is not a path to match");
+    let why = "behind `*.` stands one extension, or up to 64 in braces";
+    Err(Refusal::new(
+        what,
+        why,
+        "write it like \"/assets/*.{css,js}\"",
+    ))
 }
 
 /// Each `{name}` is a whole segment with a name of its own; a `*` is one too.
@@ -93,7 +127,7 @@ fn is_name(name: &str) -> bool {
 /// The names of a path's parameters.
 pub(super) fn names(path: &PathMatch) -> Vec<&str> {
     match path {
-        PathMatch::Exact(_) | PathMatch::Prefix(_) => Vec::new(),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Extensions { .. } => Vec::new(),
         PathMatch::Params(path) => path
             .split('/')
             .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
@@ -124,6 +158,17 @@ mod tests {
             assert_eq!(read(text).as_ref(), Ok(&expect), "{text}");
             assert_eq!(expect.to_string(), text);
         }
+        for (text, prefix, all) in [
+            ("/*.PNG", "/", vec!["png"]),
+            ("/a/*.{css,JS}", "/a/", vec!["css", "js"]),
+        ] {
+            let expect = PathMatch::Extensions {
+                prefix: prefix.into(),
+                extensions: all.into_iter().map(str::to_owned).collect(),
+            };
+            assert_eq!(read(text), Ok(expect.clone()), "{text}");
+            assert_eq!(read(&expect.to_string()), Ok(expect));
+        }
     }
 
     #[test]
@@ -135,7 +180,11 @@ mod tests {
             ("/a?b=1", "write \"/a\""),
             ("/a b", "%20"),
             ("/a/../b", "without them"),
-            ("/*.php", "write \"/*\""),
+            ("/*.", "{css,js}"),
+            ("/*.{css,}", "{css,js}"),
+            ("/*.a*", "{css,js}"),
+            ("/{id}/*.css", "write \"/{id}/*\""),
+            ("/*php", "write \"/*\""),
             ("/a/*/b", "write \"/a/*\""),
             ("/u{id}", "/users/{id}/*"),
             ("/{id}x*", "/users/{id}/*"),

@@ -54,20 +54,36 @@ fn covers(earlier: &Matches, later: &Matches) -> bool {
 
 fn path_covers(earlier: &PathMatch, later: &PathMatch) -> bool {
     match (earlier, later) {
-        (PathMatch::Prefix(prefix), PathMatch::Exact(path) | PathMatch::Prefix(path)) => {
-            path.starts_with(prefix.as_str())
+        (
+            PathMatch::Prefix(prefix),
+            PathMatch::Exact(path)
+            | PathMatch::Prefix(path)
+            | PathMatch::Extensions { prefix: path, .. },
+        ) => path.starts_with(prefix.as_str()),
+        (PathMatch::Prefix(prefix), PathMatch::Params(path)) => {
+            let fixed = path.split('{').next().unwrap_or_default();
+            fixed.starts_with(prefix.as_str())
         }
-        (PathMatch::Prefix(prefix), PathMatch::Params(path)) => path
-            .split('{')
-            .next()
-            .unwrap_or_default()
-            .starts_with(prefix.as_str()),
         (PathMatch::Exact(one), PathMatch::Exact(other)) => one == other,
         (PathMatch::Params(pattern), PathMatch::Exact(path) | PathMatch::Params(path)) => {
             params_cover(pattern, path)
         }
-        (PathMatch::Exact(_), PathMatch::Prefix(_) | PathMatch::Params(_))
-        | (PathMatch::Params(_), PathMatch::Prefix(_)) => false,
+        (PathMatch::Extensions { prefix, extensions }, PathMatch::Exact(path)) => {
+            path.starts_with(prefix.as_str()) && PathMatch::has_extension(path, extensions)
+        }
+        (
+            PathMatch::Extensions { prefix, extensions },
+            PathMatch::Extensions {
+                prefix: later,
+                extensions: wanted,
+            },
+        ) => {
+            later.starts_with(prefix.as_str()) && wanted.iter().all(|one| extensions.contains(one))
+        }
+        (
+            PathMatch::Exact(_) | PathMatch::Params(_) | PathMatch::Extensions { .. },
+            PathMatch::Prefix(_) | PathMatch::Params(_) | PathMatch::Extensions { .. },
+        ) => false,
     }
 }
 
@@ -119,6 +135,11 @@ mod tests {
             ("/users/{id}", "/users/*", false),
             ("/users/*", "/users/{id}", true),
             ("/{a}/x", "/{b}/*", false),
+            ("/a/*", "/a/*.css", true),
+            ("/a/*.css", "/a/*", false),
+            ("/a/*.{css,js}", "/a/b/*.js", true),
+            ("/a/*.{css,js}", "/a/*.{js,png}", false),
+            ("/*.css", "/a.css", true),
         ] {
             let (one, other) = (path::read(earlier).unwrap(), path::read(later).unwrap());
             assert_eq!(path_covers(&one, &other), expect, "{earlier} {later}");

@@ -31,9 +31,9 @@ fn in_a_route() {
     );
     app("path = \"a\"", 8, "`a` is not a path to match", "\"/a\"");
     app(
-        "path = \"/*.php\"",
+        "path = \"/*php\"",
         8,
-        "`/*.php` is not a path to match",
+        "`/*php` is not a path to match",
         "write \"/*\"",
     );
     app(

@@ -67,6 +67,8 @@ pub fn path_match() -> impl Strategy<Value = PathMatch> {
             .prop_filter("rooted", |p| p.starts_with('/'))
             .prop_map(PathMatch::Prefix),
         "/[a-z]{1,4}/\\{id\\}(/\\*)?".prop_map(PathMatch::Params),
+        ("/([a-z]{1,3}/)?", prop::collection::vec("[a-z]{1,4}", 1..4))
+            .prop_map(|(prefix, extensions)| PathMatch::Extensions { prefix, extensions }),
     ]
 }
 

@@ -119,7 +119,11 @@ impl<'t> Import<'t> {
                     Some(Rewrite::Template(format!("/{name}"))),
                 ))
             }
-            PathMatch::Params(_) => None,
+            PathMatch::Params(_) | PathMatch::Extensions { .. } => {
+                let why = "an alias beside an expression takes the place of nothing";
+                self.notes.untranslated(written, why);
+                None
+            }
         }
     }
 

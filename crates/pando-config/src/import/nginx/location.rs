@@ -181,8 +181,11 @@ impl<'t> Import<'t> {
                     self.notes.not_needed(directive);
                     return Vec::new();
                 }
+                if let Some(path) = pattern::extensions(written.path) {
+                    return vec![(Rank::Regex, path)];
+                }
                 let Some(paths) = pattern::paths(written.path) else {
-                    let why = "a route's path is exact, a prefix with `*`, or has `{names}`; there are no expressions";
+                    let why = "a route's path is exact, a prefix with `*`, has `{names}` or extensions; there are no expressions";
                     self.notes.untranslated(directive, why);
                     return Vec::new();
                 };

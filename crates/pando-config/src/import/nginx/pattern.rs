@@ -5,6 +5,45 @@ use gateway_spec::PathMatch;
 /// Paths that one expression may stand for.
 const MAX_PATHS: usize = 64;
 
+/// The extensions of `\.(css|js)$`, wherever they are: `jpe?g` is two.
+pub(super) fn extensions(pattern: &str) -> Option<PathMatch> {
+    let any = ["^.*", "^.+", ".*", ".+", ""];
+    let rest = any
+        .iter()
+        .find_map(|start| pattern.strip_prefix(start)?.strip_prefix(r"\."))?;
+    let rest = rest.strip_suffix('$')?;
+    let group = rest
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    let group = group.map_or(rest, |group| group.strip_prefix("?:").unwrap_or(group));
+    let mut extensions: Vec<String> = Vec::new();
+    for branch in group.split('|') {
+        for text in with_and_without(branch)? {
+            let text = text.to_ascii_lowercase();
+            if !extensions.contains(&text) {
+                extensions.push(text);
+            }
+        }
+    }
+    let path = PathMatch::Extensions {
+        prefix: "/".into(),
+        extensions,
+    };
+    (crate::gateway::path(&path.to_string()).as_ref() == Ok(&path)).then_some(path)
+}
+
+/// `jpe?g` is `jpeg` and `jpg`; `None` where there is any other sign of an expression.
+fn with_and_without(branch: &str) -> Option<Vec<String>> {
+    let (before, after) = match branch.split_once('?') {
+        None => return Some(vec![plain(branch)?]),
+        Some(parts) => parts,
+    };
+    let full = plain(&format!("{before}{after}"))?;
+    let mut short = before.to_owned();
+    short.pop()?;
+    Some(vec![full, plain(&format!("{short}{after}"))?])
+}
+
 /// The paths that an expression matches: `^/api/`, `^/(a|b)/`, `^/about$`, `^/x/.*`. `None` for
 /// all that needs an expression.
 pub(super) fn paths(pattern: &str) -> Option<Vec<PathMatch>> {
@@ -129,6 +168,29 @@ mod tests {
             "",
         ] {
             assert_eq!(paths(pattern), None, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn expressions_of_extensions() {
+        for (pattern, expect) in [
+            (r"\.css$", "/*.css"),
+            (r"\.(css|js)$", "/*.{css,js}"),
+            (r".*\.(?:jpe?g|PNG|woff2?)$", "/*.{jpeg,jpg,png,woff2,woff}"),
+        ] {
+            let got = extensions(pattern).expect(pattern);
+            assert_eq!(got.to_string(), expect, "{pattern}");
+        }
+        for pattern in [
+            r"\.php",
+            r"\.php(/|$)",
+            r"^/a\.css$",
+            r"\.[a-z]+$",
+            r"\.(a|b",
+            r"\.$",
+            "css$",
+        ] {
+            assert_eq!(extensions(pattern), None, "{pattern}");
         }
     }
 

@@ -114,28 +114,29 @@ impl Reader<'_> {
         self.tree.files.push(path.to_owned());
         let tokens = lexer::tokens(&text).map_err(|broken| at(path, broken.line, broken.what))?;
         let mut tokens = tokens.into_iter();
-        let directives = self.block(&mut tokens, file, depth, 0)?;
+        let directives = self.block(&mut tokens, (file, 1), depth, 0)?;
         Ok(directives)
     }
 
-    /// Directives up to the end of the file, or of the block if `level` is not 0.
+    /// Directives up to the end of the file, or of the block that was opened on this line if
+    /// `level` is not 0.
     fn block(
         &mut self,
         tokens: &mut std::vec::IntoIter<Token>,
-        file: usize,
+        (file, opened): (usize, usize),
         depth: usize,
         level: usize,
     ) -> Parsed {
         let mut directives = Vec::new();
         let mut words: Vec<String> = Vec::new();
-        let mut start = 1;
+        let mut start = opened;
         loop {
             let Some(token) = tokens.next() else {
                 if !words.is_empty() {
                     return Err(self.at(file, start, "a directive has no `;` behind it"));
                 }
                 if level > 0 {
-                    return Err(self.at(file, start, "a block is never closed"));
+                    return Err(self.at(file, opened, "a block is never closed"));
                 }
                 return Ok(directives);
             };
@@ -168,7 +169,7 @@ impl Reader<'_> {
                 if level >= MAX_BLOCK_DEPTH {
                     return Err(self.at(file, start, "blocks are nested too deep"));
                 }
-                Some(self.block(tokens, file, depth, level + 1)?)
+                Some(self.block(tokens, (file, start), depth, level + 1)?)
             } else {
                 None
             };

@@ -334,7 +334,13 @@ impl<'t> Import<'t> {
                 }
                 Some(Rewrite::ReplacePrefix(uri.to_owned()))
             }
-            PathMatch::Params(_) => None,
+            PathMatch::Params(_) | PathMatch::Extensions { .. } => {
+                self.notes.untranslated(
+                    pass,
+                    "a URI beside an expression takes the place of nothing",
+                );
+                None
+            }
         }
     }
 }
