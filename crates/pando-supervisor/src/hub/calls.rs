@@ -10,6 +10,7 @@ use pando_control::{Call, Reply};
 use pando_root::proto::{Scope, ToRoot};
 
 use super::effects::child;
+use super::gateway::{one_gateway, refuse_spec};
 use super::{Hub, now_ms};
 use crate::core::{Failure, OpId, Order, Outcome};
 
@@ -122,6 +123,9 @@ impl Hub {
                 })
             }),
             Request::Configure { spec } => {
+                if let Some(problem) = refuse_spec(&spec) {
+                    return reply.failed(problem);
+                }
                 let select = Select::Names(vec![spec.name.clone()]);
                 self.order_all(&select, reply, |_| {
                     Ok(Order::Configure {
@@ -174,7 +178,7 @@ impl Hub {
             let count = spec.instances.resolve(MAX_INSTANCES);
             (count > MAX_INSTANCES || count == 0)
                 .then(|| too_many(&spec.name, count))
-                .or_else(|| name_is_reserved(spec))
+                .or_else(|| refuse_spec(spec))
         });
         if let Some(problem) = refused {
             return reply.failed(problem);
@@ -481,28 +485,6 @@ fn too_many(name: &str, count: u32) -> Problem {
         what: format!("{count} workers are not possible"),
         why: format!("1 to {MAX_INSTANCES} are: each is a process of about 50 MB"),
         fix: "`-i max` starts one a core, which is the most that helps".into(),
-        exit_code: 2,
-        ..Problem::default()
-    }
-}
-
-fn name_is_reserved(spec: &AppSpec) -> Option<Problem> {
-    (spec.name == GATEWAY && spec.gateway.is_none()).then(|| Problem {
-        place: format!("app {GATEWAY}"),
-        what: format!("no app can be named {GATEWAY}"),
-        why: "that is the name of Pando's own gateway in `pando ls`, logs and commands".into(),
-        fix: "choose another name (--name)".into(),
-        exit_code: 2,
-        ..Problem::default()
-    })
-}
-
-fn one_gateway() -> Problem {
-    Problem {
-        place: format!("app {GATEWAY}"),
-        what: "the gateway is one process".into(),
-        why: "it has a thread for each core, which share its connections and its cache".into(),
-        fix: "`threads` in [gateway] sets their number".into(),
         exit_code: 2,
         ..Problem::default()
     }

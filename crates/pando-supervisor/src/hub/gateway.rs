@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use app_spec::{AppSpec, GATEWAY};
 use gateway_spec::PathUse;
-use gateway_spec::link::{Answer, AppState, Ask, MAX_LINE_BYTES, ToGateway, encode};
+use gateway_spec::link::{
+    Answer, AppState, Ask, MAX_LINE_BYTES, MAX_SPEC_BYTES, ToGateway, encode,
+};
 use node_cluster::WorkerId;
 use pando_control::Reply;
 use pando_control::api;
@@ -160,6 +162,46 @@ fn gateway_problem(what: &str, why: &str, fix: &str) -> api::Problem {
     }
 }
 
+/// What no supervisor can run: an app with the gateway's name, a gateway that fits into no line.
+pub(super) fn refuse_spec(spec: &AppSpec) -> Option<api::Problem> {
+    let wrong = |what: String, why: &str, fix: &str| {
+        Some(api::Problem {
+            exit_code: 2,
+            ..gateway_problem(&what, why, fix)
+        })
+    };
+    let Some(gateway) = &spec.gateway else {
+        let why = "that is the name of Pando's own gateway in `pando ls`, logs and commands";
+        let what = format!("no app can be named {GATEWAY}");
+        return (spec.name == GATEWAY)
+            .then(|| wrong(what, why, "choose another name"))
+            .flatten();
+    };
+    let bytes = serde_json::to_vec(gateway).map_or(0, |text| text.len());
+    if bytes <= MAX_SPEC_BYTES {
+        return None;
+    }
+    let mib = |bytes: usize| bytes.div_ceil(1024 * 1024);
+    let what = format!("the gateway's sites are too many: {} MiB", mib(bytes));
+    let why = format!("one gateway takes up to {} MiB", mib(MAX_SPEC_BYTES));
+    wrong(
+        what,
+        &why,
+        "serve some of them from another machine or home",
+    )
+}
+
+pub(super) fn one_gateway() -> api::Problem {
+    api::Problem {
+        exit_code: 2,
+        ..gateway_problem(
+            "the gateway is one process",
+            "it has a thread for each core, which share its connections and its cache",
+            "`threads` in [gateway] sets their number",
+        )
+    }
+}
+
 /// Whom a gateway runs as: nobody else than we are, unless we are root.
 pub(super) fn gateway_user(spec: &AppSpec) -> Result<Option<UserEntry>, String> {
     let named = spec.gateway.as_ref().and_then(|g| g.user.as_deref());
@@ -243,6 +285,20 @@ mod tests {
         open(&file, PathUse::Append, None).unwrap();
         open(&file, PathUse::Read, None).unwrap();
         assert!(open(&file, PathUse::ReadDir, None).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_and_a_description_that_is_too_long_are_refused() {
+        let command = app_spec::Command::Shell { line: "x".into() };
+        let app = AppSpec::new(GATEWAY, command.clone(), "/".into());
+        assert!(refuse_spec(&app).unwrap().what.contains("named gateway"));
+        assert!(refuse_spec(&AppSpec::new("api", command, "/".into())).is_none());
+        let mut spec = gateway_spec::GatewaySpec::default();
+        assert!(refuse_spec(&AppSpec::of_gateway(spec.clone())).is_none());
+        let host = "x".repeat(MAX_SPEC_BYTES);
+        spec.sites = vec![gateway_spec::Site::new([host], Vec::new())];
+        let problem = refuse_spec(&AppSpec::of_gateway(spec)).unwrap();
+        assert!(problem.what.contains("4 MiB"), "{problem:?}");
     }
 
     #[test]
