@@ -164,8 +164,12 @@ fn a_killed_supervisor_and_an_upgrade_cost_no_request() -> anyhow::Result<()> {
             .is_some_and(|(_, pid)| pid != supervisor)
     })?;
     fleet.pando.wait_ready("gateway", 1)?;
-    fleet.pando.cmd(&["upgrade"])?.ok()?;
     ensure!(fleet.gateway_pid()? == gateway, "it is the same gateway");
+    fleet.pando.cmd(&["upgrade"])?.ok()?;
+    ensure!(
+        fleet.gateway_pid()? != gateway,
+        "the gateway was upgraded too"
+    );
     // The feed goes on: a new worker gets requests.
     fleet.pando.cmd(&["reload", "api"])?.ok()?;
     fleet.pando.cmd(&["reload", "gateway"])?.ok()?;

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use app_spec::GATEWAY;
 use clap::Args;
 use pando_control::CallError;
-use pando_control::api::{Answer, Request};
+use pando_control::api::{Answer, Request, Select};
 
 use crate::context::{Context, Daemon, unexpected};
 use crate::error::{ExpectedError, exit};
@@ -44,15 +45,36 @@ pub fn upgrade(args: &UpgradeArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     else {
         return Err(unexpected());
     };
+    let gateway = reload_gateway(ctx)?;
     if ctx.json {
-        ctx.out
-            .json(&serde_json::json!({ "from": old, "to": new, "root_pid": root_pid }));
+        ctx.out.json(
+            &serde_json::json!({ "from": old, "to": new, "root_pid": root_pid, "gateway": gateway }),
+        );
     } else {
+        let too = if gateway {
+            ", and so does the gateway"
+        } else {
+            ""
+        };
         ctx.out.line(&format!(
-            "The daemon (process {root_pid}) runs version {new}; it was {old}."
+            "The daemon (process {root_pid}) runs version {new}{too}; it was {old}."
         ));
     }
     Ok(exit::OK)
+}
+
+/// The gateway is Pando too: one of the new binary takes over, and the one before drains. False if
+/// none runs.
+fn reload_gateway(ctx: &mut Context) -> anyhow::Result<bool> {
+    let apps = ctx.list(Select::All)?;
+    if !apps.iter().any(|app| app.name == GATEWAY && app.wanted > 0) {
+        return Ok(false);
+    }
+    ctx.change(Request::Reload {
+        select: Select::Names(vec![GATEWAY.to_owned()]),
+        spec: None,
+    })?;
+    Ok(true)
 }
 
 /// The version that answers once another supervisor has taken over: the one before may still have
