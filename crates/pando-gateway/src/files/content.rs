@@ -84,6 +84,9 @@ pub(super) struct Pieces {
     remaining: u64,
     /// A read that waits for the disk, on another thread.
     reading: Option<JoinHandle<io::Result<Chunk>>>,
+    /// A chunk was given away: whoever sends it may do so before the next is read. Then its
+    /// buffer comes back while it is still in the processor's cache, and others have their turn.
+    given: bool,
 }
 
 impl Pieces {
@@ -98,6 +101,7 @@ impl Pieces {
             file: Arc::new(file),
             pieces,
             reading: None,
+            given: false,
         }
     }
 
@@ -113,6 +117,10 @@ impl Pieces {
             Some(Piece::File(span)) => *span,
             Some(Piece::Text(_)) => return Poll::Ready(self.text().map(Ok)),
         };
+        if std::mem::take(&mut self.given) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut chunk = Chunk::new();
         let want = usize::try_from(span.length()).map_or(CHUNK_BYTES, |len| len.min(CHUNK_BYTES));
         match read_now(&self.file, &mut chunk.buffer[..want], span.start) {
@@ -145,6 +153,7 @@ impl Pieces {
     /// The bytes read from the front piece leave it.
     fn took(&mut self, chunk: Chunk) -> Bytes {
         self.remaining -= chunk.len as u64;
+        self.given = true;
         if let Some(Piece::File(span)) = self.pieces.front_mut() {
             span.start += chunk.len as u64;
             if span.start >= span.end {
