@@ -93,6 +93,24 @@ fn an_upgrade_under_load_keeps_root_and_workers() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As an installer does it: another file is put where the running one was.
+#[test]
+fn an_upgrade_takes_what_is_now_in_the_binarys_place() -> anyhow::Result<()> {
+    let dir = Pando::new()?;
+    let (installed, next) = (dir.work().join("pando"), dir.work().join("next"));
+    fs::copy(e2e::binary()?, &installed)?;
+    let mut pando = Pando::with_binary(installed.clone())?;
+    pando.start_hello("1", &[])?;
+    let workers = pando.wait_ready("api", 1)?.pids();
+    let (root, _) = pando.wait_daemon()?;
+    fs::copy(e2e::binary()?, &next)?;
+    fs::rename(&next, &installed)?;
+    pando.cmd(&["upgrade"])?.ok()?;
+    ensure!(process::executable(root) == Some(installed));
+    ensure!(pando.wait_ready("api", 1)?.pids() == workers);
+    Ok(())
+}
+
 /// After a reload the lowest descriptors of root are free: the new binary's file must not be
 /// where a child's are put.
 #[test]

@@ -396,7 +396,7 @@ impl Hub {
     }
 
     fn upgrade(&mut self, path: Option<std::path::PathBuf>, reply: Reply) {
-        let path = match path.map_or_else(std::env::current_exe, std::path::absolute) {
+        let path = match path.map_or_else(own_path, std::path::absolute) {
             Ok(path) => path,
             Err(error) => return reply.failed(wrong(&format!("no path to upgrade to: {error}"))),
         };
@@ -488,6 +488,17 @@ fn too_many(name: &str, count: u32) -> Problem {
         exit_code: 2,
         ..Problem::default()
     }
+}
+
+/// Where this program's file was: what is there now is the new version. The kernel marks the name of
+/// a file that was replaced (proc_pid_exe(5)).
+fn own_path() -> std::io::Result<std::path::PathBuf> {
+    let path = std::env::current_exe()?;
+    let replaced = path
+        .to_str()
+        .and_then(|text| text.strip_suffix(" (deleted)"))
+        .filter(|_| !path.exists());
+    Ok(replaced.map_or_else(|| path.clone(), std::path::PathBuf::from))
 }
 
 fn wrong(what: &str) -> Problem {
