@@ -1,4 +1,7 @@
 //! One request from its head to its answer: a table of contents of what the gateway does.
+//!
+//! What most requests do not do is boxed where it is awaited: the future of every request is as
+//! large as its largest way, and is moved before it is first polled.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -233,7 +236,7 @@ impl Exchange {
             let response = if let Action::Files(files) = &route.action {
                 let rewritten = self.rewritten(&route, path, &found.params, parts.uri.query());
                 let (of_path, _) = split_query(rewritten.as_deref().unwrap_or(path));
-                match files.serve(&parts, of_path).await {
+                match Box::pin(files.serve(&parts, of_path)).await {
                     files::Outcome::Response(response) => response,
                     files::Outcome::NotFound => {
                         from = found.index + 1;
@@ -270,11 +273,11 @@ impl Exchange {
         }
         if !route.limits.is_empty() {
             let now_ms = clock::now_ms();
-            trace.pass = route.limits.check(&self.client, parts, now_ms).await?;
+            trace.pass = Box::pin(route.limits.check(&self.client, parts, now_ms)).await?;
         }
         if guarded {
             let granted = &mut trace.granted;
-            route.protect.authenticate(parts, granted).await?;
+            Box::pin(route.protect.authenticate(parts, granted)).await?;
         }
         Ok(())
     }
@@ -326,7 +329,7 @@ impl Exchange {
                     early: (!self.origin.conn.is_h2).then(|| self.origin.conn.clone()),
                 };
                 if let Some(cache) = route.cache.as_ref().filter(|_| upgrade.is_none()) {
-                    return self.cached(cache, call, request, trace).await;
+                    return Box::pin(self.cached(cache, call, request, trace)).await;
                 }
                 forward::forward(&call, request, upgrade).await
             }

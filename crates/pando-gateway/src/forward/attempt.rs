@@ -91,13 +91,17 @@ enum Line {
 
 impl Attempt<'_> {
     pub async fn run(self, body: &mut Spooled, upgrade: &mut Option<Upgrading>) -> Outcome {
-        let line = match self.line().await {
+        let line = match self.kept_line() {
+            Some(line) => Ok(line),
+            None => Box::pin(self.new_line()).await,
+        };
+        let line = match line {
             Ok(line) => line,
             Err(error) => return self.fail(Trouble::Connect(error), true),
         };
         match line {
             Line::H1(conn) => self.over_h1(conn, body, upgrade).await,
-            Line::H2(shared) => self.over_h2(shared, body).await,
+            Line::H2(shared) => Box::pin(self.over_h2(shared, body)).await,
         }
     }
 
@@ -109,19 +113,22 @@ impl Attempt<'_> {
         }
     }
 
-    /// A kept connection, or a new one.
-    async fn line(&self) -> io::Result<Line> {
+    /// A connection that waits for its next request.
+    fn kept_line(&self) -> Option<Line> {
         let endpoint = &self.ticket.endpoint;
         let thread = self.call.thread.index;
         {
             let kept = endpoint.kept(thread);
             if let Some(shared) = kept.h2.as_ref().filter(|h2| !h2.is_closed()) {
-                return Ok(Line::H2(shared.clone()));
+                return Some(Line::H2(shared.clone()));
             }
         }
-        if let Some(conn) = endpoint.checkout(thread, clock::now_ms()) {
-            return Ok(Line::H1(conn));
-        }
+        endpoint.checkout(thread, clock::now_ms()).map(Line::H1)
+    }
+
+    async fn new_line(&self) -> io::Result<Line> {
+        let endpoint = &self.ticket.endpoint;
+        let thread = self.call.thread.index;
         let client = &self.call.client;
         let addresses = Some((client.peer, client.local));
         let (stream, is_h2) = connect::connect(&self.ticket.group, endpoint, addresses).await?;

@@ -83,7 +83,7 @@ pub async fn take(
         let limited = Body::new(Limited { body, left: max });
         return Ok(Spooled::Stream(Some(limited), length));
     }
-    hold(body, max, idle).await
+    Box::pin(hold(body, max, idle)).await
 }
 
 async fn hold(mut body: Body, max: u64, idle: Duration) -> Result<Spooled, Refusal> {

@@ -219,6 +219,16 @@ impl Group {
         if let Some(ticket) = self.pick(key, sticky, tried, permit) {
             return Ok(ticket);
         }
+        Box::pin(self.wait(key, sticky, tried, permit)).await
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        key: Option<u64>,
+        sticky: Option<u64>,
+        tried: &[u64],
+        permit: Permit,
+    ) -> Result<Ticket, Refused> {
         if self.endpoints.load().is_empty() && self.absence.load().is_some() {
             return Err(Refused::Absent);
         }
