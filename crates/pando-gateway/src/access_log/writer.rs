@@ -381,23 +381,4 @@ mod tests {
         log.record(&example());
         assert!(log.flush(SOON));
     }
-
-    /// `cargo test --release -p pando-gateway record_costs -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement"]
-    fn record_costs() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = log(&dir.path().join("access.log"), 1.0);
-        let start = Instant::now();
-        for _ in 0..40_000 {
-            for _ in 0..10 {
-                log.record(&example());
-            }
-        }
-        println!(
-            "{:?} a line, {} dropped",
-            start.elapsed() / 400_000,
-            log.dropped()
-        );
-    }
 }
