@@ -81,11 +81,23 @@ impl Freshness {
         !self.always_validate && !self.must_revalidate && stale_ms < self.stale_if_error_ms
     }
 
+    /// The age at which there is no use left in it without a validator.
+    fn end_ms(&self) -> u64 {
+        let longest_ms = self.stale_while_revalidate_ms.max(self.stale_if_error_ms);
+        match self.always_validate {
+            true => 0,
+            false => self.lifetime_ms.saturating_add(longest_ms),
+        }
+    }
+
     /// Whether there is any use left in it without a validator.
     pub fn spent(&self, now_ms: u64) -> bool {
-        let longest_ms = self.stale_while_revalidate_ms.max(self.stale_if_error_ms);
-        let end_ms = self.lifetime_ms.saturating_add(longest_ms);
-        self.always_validate || self.age_ms(now_ms) >= end_ms
+        self.age_ms(now_ms) >= self.end_ms()
+    }
+
+    /// How long it is of use without a validator, from when it was received.
+    pub fn lasts_ms(&self) -> u64 {
+        self.end_ms().saturating_sub(self.initial_age_ms)
     }
 }
 
@@ -128,6 +140,8 @@ mod tests {
         assert!(FRESH.after_error(FRESH.received_ms + 154_999));
         assert!(!FRESH.after_error(FRESH.received_ms + 155_000));
         assert!(FRESH.spent(FRESH.received_ms + 155_000));
+        assert!(!FRESH.spent(FRESH.received_ms + 154_999));
+        assert_eq!(FRESH.lasts_ms(), 155_000);
     }
 
     #[test]

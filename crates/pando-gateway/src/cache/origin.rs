@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AGE, CONTENT_TYPE, RANGE};
+use http::header::{AGE, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_cache::{
@@ -148,9 +148,14 @@ fn validated(
         stored: true,
         ..missed(errand.forward)
     };
-    let answer = serve::answer(&entry, &sent.method, &sent.client, report, now_ms);
+    let mut answer = serve::answer(&entry, &sent.method, &sent.client, report, now_ms);
+    if !entry.headers.contains_key(SET_COOKIE) {
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            answer.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+    }
     let store = &route.store;
-    store.insert(errand.hash, &errand.address, entry.clone(), sent.moment);
+    store.renew(errand.hash, &errand.address, entry.clone(), sent.moment);
     if let Some(lead) = errand.lead {
         lead.stored(entry);
     }
@@ -254,7 +259,12 @@ fn renewed(
     response: &Response<Body>,
     now_ms: u64,
 ) -> Option<Arc<Entry>> {
-    let mut headers = freshen(&entry.headers, response.headers()).ok()?;
+    let mut update = response.headers().clone();
+    if !entry.headers.contains_key(SET_COOKIE) {
+        // It is for the client that asked, not for what is stored.
+        update.remove(SET_COOKIE);
+    }
+    let mut headers = freshen(&entry.headers, &update).ok()?;
     if let Some(age) = response.headers().get(AGE) {
         headers.insert(AGE, age.clone());
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gateway_spec::CacheStore;
 use http::HeaderMap;
+use http_cache::has_validator;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
@@ -22,6 +23,10 @@ use super::{CacheStatus, now_ms};
 const PASS_MS: u64 = 10_000;
 /// Purges that are remembered for fills that began before them.
 const MAX_RECENT_PURGES: usize = 1024;
+/// What is of use for a shorter time is not written to disk, unless it can be validated ...
+const WORTH_A_FILE_MS: u64 = 10_000;
+/// ... and not again after it was.
+const WORTH_A_NEW_FILE_MS: u64 = 60_000;
 /// Locks of writers; readers take none of them.
 const WRITE_LOCKS: usize = 64;
 /// An answer's size, to begin with.
@@ -263,10 +268,25 @@ impl Store {
             return false;
         }
         self.counts.stored.fetch_add(1, Ordering::Relaxed);
-        if let Some(disk) = &self.disk {
+        let lasts = entry.freshness.lasts_ms() >= WORTH_A_FILE_MS;
+        if let Some(disk) = &self.disk
+            && (lasts || has_validator(&entry.headers))
+        {
             disk.write(hash, address, entry);
         }
         true
+    }
+
+    /// Keeps what was found unchanged since `moment`. Its file is only written anew when that spares
+    /// the origin a question: what is validated at each use would be written at each use.
+    pub(super) fn renew(&self, hash: u64, address: &str, entry: Arc<Entry>, moment: u64) {
+        let kept = self.put(hash, address, entry.clone(), moment).is_some();
+        if let Some(disk) = &self.disk
+            && kept
+            && entry.freshness.lasts_ms() >= WORTH_A_NEW_FILE_MS
+        {
+            disk.write(hash, address, entry);
+        }
     }
 
     fn put(&self, hash: u64, address: &str, entry: Arc<Entry>, moment: u64) -> Option<()> {

@@ -122,6 +122,32 @@ async fn what_is_stale_is_validated() {
 }
 
 #[tokio::test]
+async fn a_cookie_of_a_304_is_for_the_client_that_asked() {
+    let bench = Bench::new(&Cache::default(), |n| {
+        let mut response = ok(&[("cache-control", "max-age=0"), ("etag", "\"1\"")], "body");
+        if n == 1 {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            let cookie = http::HeaderValue::from_static("a=b");
+            response.headers_mut().insert("set-cookie", cookie);
+            let control = http::HeaderValue::from_static("max-age=60");
+            response.headers_mut().insert("cache-control", control);
+        }
+        response
+    });
+    bench.read("/x").await;
+    let (response, status) = bench.get("/x").await;
+    assert_eq!(
+        (status, &response.headers()["set-cookie"]),
+        (CacheStatus::Revalidated, &"a=b".parse().unwrap())
+    );
+    let (response, status) = bench.get("/x").await;
+    assert_eq!(
+        (status, response.headers().get("set-cookie")),
+        (CacheStatus::Hit, None)
+    );
+}
+
+#[tokio::test]
 async fn a_304_about_something_else_is_not_used() {
     let bench = Bench::new(&Cache::default(), |n| {
         let tag = ["\"1\"", "\"2\"", "\"2\""][n.min(2)];
