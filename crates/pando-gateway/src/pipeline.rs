@@ -390,7 +390,13 @@ impl Exchange {
     }
 
     fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
-        reply::error(status, why, &self.ids)
+        let mut response = reply::error(status, why, &self.ids);
+        if status == StatusCode::BAD_REQUEST {
+            // What else comes from there is not to be trusted either.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
 
     fn to_https(&self, uri: &Uri, name: &str) -> Response<Body> {

@@ -185,7 +185,10 @@ impl Door {
             let _place = place;
             let limit = door.thread.shared.config.load().timeouts.handshake_ms;
             let limit = Duration::from_millis(limit);
-            match tokio::time::timeout(limit, door.greet(raw, &listen)).await {
+            // Boxed and done with: what a handshake needs is not kept for the connection's life.
+            let greeting = Box::pin(door.greet(raw, &listen));
+            let greeted = tokio::time::timeout(limit, greeting).await;
+            match greeted {
                 Ok(Ok(ready)) => {
                     connection::serve(ready, door.thread.clone(), door.connections.clone()).await;
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
@@ -41,6 +41,8 @@ pub struct ConnState {
     /// Requests under way.
     active: AtomicU32,
     command: AtomicU8,
+    /// Idle for long enough to give back its buffers.
+    park: AtomicBool,
     waker: Mutex<Option<Waker>>,
     early: Mutex<VecDeque<Bytes>>,
     early_count: AtomicU32,
@@ -67,6 +69,7 @@ impl ConnState {
             write_blocked_ms: AtomicU64::new(0),
             active: AtomicU32::new(0),
             command: AtomicU8::new(Command::Serve as u8),
+            park: AtomicBool::new(false),
             waker: Mutex::default(),
             early: Mutex::default(),
             early_count: AtomicU32::new(0),
@@ -113,6 +116,27 @@ impl ConnState {
             1 => Command::Shutdown,
             _ => Command::Abort,
         }
+    }
+
+    /// Tells its task to park, once for each time that it is idle.
+    pub fn park_if_idle(&self, now_ms: u64) {
+        let since = self.since_ms.load(Relaxed);
+        let rests = now_ms.saturating_sub(since) >= PARK_AFTER_MS;
+        // The sweep comes by every second: only the first time is told.
+        let first = now_ms.saturating_sub(since) < PARK_AFTER_MS + PARK_WITHIN_MS;
+        if rests && first && !self.is_h2 && self.is_idle() && !self.write_is_blocked() {
+            self.park.store(true, Relaxed);
+            self.wake();
+        }
+    }
+
+    pub fn take_park(&self) -> bool {
+        self.park.load(Relaxed) && self.park.swap(false, Relaxed)
+    }
+
+    /// No request is under way and none has begun to come.
+    pub fn is_idle(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Idle as u8 && self.active.load(Relaxed) == 0
     }
 
     fn wake(&self) {
@@ -181,6 +205,10 @@ impl ConnState {
     }
 }
 
+/// From the last answer to the parking of a connection.
+const PARK_AFTER_MS: u64 = 1_500;
+/// Longer than it takes the sweep to come by, and long enough for one that is late.
+const PARK_WITHIN_MS: u64 = 5_000;
 /// An idle connection is closed after this while the gateway drains.
 const DRAIN_IDLE_MS: u64 = 2_000;
 
@@ -221,5 +249,22 @@ mod tests {
         assert_eq!(body.judge(1_000_000, &limits, false), Command::Serve);
         body.read_waits(true, 1000);
         assert_eq!(body.judge(1_000_000, &limits, false), Command::Abort);
+    }
+
+    #[test]
+    fn what_rests_is_parked_once() {
+        let at = "127.0.0.1:1".parse().unwrap();
+        let conn = ConnState::new(at, at, Scheme::Http, "", false, 1000);
+        conn.park_if_idle(9_000);
+        assert!(!conn.take_park(), "it has not had a request yet");
+        conn.request_begins();
+        conn.set_phase(Phase::Idle, 1000);
+        conn.park_if_idle(3_000);
+        assert!(!conn.take_park(), "it is at a request");
+        conn.request_ends(3_000);
+        conn.park_if_idle(3_100);
+        assert!(!conn.take_park(), "too soon");
+        conn.park_if_idle(4_600);
+        assert!(conn.take_park() && !conn.take_park());
     }
 }

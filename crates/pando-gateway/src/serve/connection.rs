@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -66,7 +66,6 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
             Ok::<Response<OutBody>, Infallible>(response)
         }
     });
-    let stream = TokioIo::new(io.clone());
     let ended = if ready.is_h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -77,19 +76,25 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
             .initial_stream_window_size(H2_WINDOW)
             .initial_connection_window_size(H2_WINDOW)
             .enable_connect_protocol();
-        let connection = builder.serve_connection(stream, service);
+        let stream = io.clone();
+        let make = || builder.serve_connection(TokioIo::new(stream.clone()), service.clone());
         let shut_down = |c: Pin<&mut _>| http2::Connection::graceful_shutdown(c);
-        Served::new(connection, shut_down, &state, io).await
+        Served::new(make, shut_down, &state, io).await
     } else {
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        builder
             .max_headers(headers.max(1))
             .max_buf_size(header_bytes.max(READ_BUFFER))
             .header_read_timeout(None::<std::time::Duration>)
-            .half_close(false)
-            .serve_connection(stream, service)
-            .with_upgrades();
+            .half_close(false);
+        let stream = io.clone();
+        let make = || {
+            let stream = TokioIo::new(stream.clone());
+            let connection = builder.serve_connection(stream, service.clone());
+            connection.with_upgrades()
+        };
         let shut_down = |c: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(c);
-        Served::new(connection, shut_down, &state, io).await
+        Served::new(make, shut_down, &state, io).await
     };
     if let Err(error) = ended {
         tracing::debug!(client.addr = %state.peer, %error, "a client connection ended");
@@ -97,8 +102,17 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
 }
 
 /// hyper's connection, with what the sweep and early answers want of it.
-struct Served<C, F> {
-    connection: Pin<Box<C>>,
+///
+/// One that is idle for a while is parked: hyper's half with its buffers (16 KiB and more) is
+/// dropped, the stream is kept, and hyper begins anew on it when something comes.
+///
+/// ```text
+///   serving -> parked (idle, nothing buffered)      parked -> serving (readable, or to be closed)
+/// ```
+struct Served<C, M, F> {
+    /// `None` while parked.
+    connection: Option<Pin<Box<C>>>,
+    make: M,
     shut_down: F,
     state: Arc<ConnState>,
     io: ClientIo,
@@ -106,10 +120,11 @@ struct Served<C, F> {
     registered: bool,
 }
 
-impl<C, F> Served<C, F> {
-    fn new(connection: C, shut_down: F, state: &Arc<ConnState>, io: ClientIo) -> Self {
+impl<C, M: Fn() -> C, F> Served<C, M, F> {
+    fn new(make: M, shut_down: F, state: &Arc<ConnState>, io: ClientIo) -> Self {
         Self {
-            connection: Box::pin(connection),
+            connection: Some(Box::pin(make())),
+            make,
             shut_down,
             state: state.clone(),
             io,
@@ -119,9 +134,10 @@ impl<C, F> Served<C, F> {
     }
 }
 
-impl<C, F> Future for Served<C, F>
+impl<C, M, F> Future for Served<C, M, F>
 where
     C: Future<Output = hyper::Result<()>>,
+    M: Fn() -> C + Unpin,
     F: Fn(Pin<&mut C>) + Unpin,
 {
     type Output = hyper::Result<()>;
@@ -133,20 +149,27 @@ where
             this.registered = true;
             this.state.set_waker(cx.waker());
         }
-        match this.state.command() {
-            Command::Serve => {}
-            Command::Shutdown if this.told => {}
-            Command::Shutdown => {
-                this.told = true;
-                (this.shut_down)(this.connection.as_mut());
-            }
-            Command::Abort => return Poll::Ready(Ok(())),
+        let command = this.state.command();
+        if command == Command::Abort {
+            return Poll::Ready(Ok(()));
+        }
+        if this.state.take_park() && this.state.is_idle() && this.io.is_parkable() {
+            this.connection = None;
+        }
+        if this.connection.is_none() && command == Command::Serve {
+            ready!(this.io.poll_readable(cx));
+        }
+        let make = || Box::pin((this.make)());
+        let connection = this.connection.get_or_insert_with(make);
+        if command == Command::Shutdown && !this.told {
+            this.told = true;
+            (this.shut_down)(connection.as_mut());
         }
         if this.state.has_early() {
             while let Some(early) = this.state.take_early() {
                 this.io.write_early(cx, early);
             }
         }
-        this.connection.as_mut().poll(cx)
+        connection.as_mut().poll(cx)
     }
 }

@@ -196,9 +196,9 @@ impl Guard {
         let start = leading_empty_lines(rest);
         let Some(end) = memmem::find(&rest[start..], b"\r\n\r\n") else {
             // Say what is wrong as soon as it is: the end may never come.
-            if let Some(at) = memchr(b'\n', &rest[start..])
-                && (at == 0 || rest[start + at - 1] != b'\r')
-            {
+            let head = &rest[start..];
+            let is_bare = |at: usize| at == 0 || head[at - 1] != b'\r';
+            if memchr_iter(b'\n', head).any(is_bare) {
                 return Err(Fault::BareLineFeed);
             }
             return if rest.len() > self.max_head {

@@ -83,6 +83,25 @@ impl ClientIo {
         }
     }
 
+    /// Nothing that came is still to be read, and the socket can tell when more comes.
+    pub fn is_parkable(&self) -> bool {
+        let line = self.line();
+        let known = matches!(line.stream, ClientStream::Tcp(_) | ClientStream::Tls(_));
+        known && line.good.is_empty() && line.raw.is_empty() && line.fault.is_none()
+    }
+
+    /// Ready when something has come, its end included.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let line = self.line();
+        let ready = match &line.stream {
+            ClientStream::Tcp(stream) => stream.poll_read_ready(cx),
+            ClientStream::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
+            ClientStream::Other(_) => return Poll::Ready(()),
+        };
+        // An error is for the read that follows.
+        ready.map(drop)
+    }
+
     /// Writes an informational answer at once, or not at all: only where hyper has nothing left
     /// to write before it.
     pub fn write_early(&self, cx: &mut Context<'_>, mut bytes: Bytes) {

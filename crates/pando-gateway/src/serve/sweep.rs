@@ -33,6 +33,8 @@ impl Connections {
             let command = conn.judge(now_ms, &config.timeouts, draining);
             if command > Command::Serve {
                 conn.order(command);
+            } else {
+                conn.park_if_idle(now_ms);
             }
             true
         });

@@ -57,6 +57,10 @@ fn what_has_two_meanings_does_not() {
         |headers: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n{body}");
     for (text, fault) in [
         (
+            "GET / HTTP/1.1\r\nHost: a\r\n\n".to_owned(),
+            Fault::BareLineFeed,
+        ),
+        (
             "GET / HTTP/1.1\nHost: a\n\n".to_owned(),
             Fault::BareLineFeed,
         ),
