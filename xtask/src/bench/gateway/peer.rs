@@ -336,7 +336,7 @@ fn pando(site: &Site<'_>) -> String {
     });
     let files = site.plan.files.map_or(String::new(), |files| {
         format!(
-            "  {{ path = \"/static/*\", files = \"{}\" }},\n",
+            "  {{ path = \"/static/*\", files = \"{}\", strip_prefix = true }},\n",
             files.display()
         )
     });
