@@ -18,7 +18,8 @@ const BACKLOG: i32 = 4096;
 /// Reads the file again: the new description, or what is wrong with it, for the log.
 pub type Reread = Box<dyn Fn() -> Result<GatewaySpec, String>>;
 
-/// `state` is the directory for what must last. Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the file again.
+/// `state` is the directory for what must last. Serves until SIGTERM or SIGINT, then drains. SIGHUP reads the file again and opens the
+/// access log anew.
 ///
 /// # Errors
 /// A thread cannot be started, or none of the addresses can be listened on.
@@ -67,6 +68,7 @@ async fn serve(spec: GatewaySpec, state: PathBuf, reread: Reread) -> io::Result<
 }
 
 fn reload(gateway: &mut Gateway, reread: &Reread) {
+    gateway.reopen_logs();
     match reread() {
         Ok(spec) => match gateway.apply(spec) {
             ConfigOutcome::Applied => {

@@ -185,6 +185,11 @@ impl Gateway {
         }
     }
 
+    /// Opens the access log's file again, after somebody has moved it away.
+    pub fn reopen_logs(&self) {
+        self.shared.config.load().access_log.reopen();
+    }
+
     /// News of the supervisor's apps.
     pub fn apps(&mut self, apps: Vec<AppEndpoints>) {
         for app in apps {

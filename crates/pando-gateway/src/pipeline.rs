@@ -52,6 +52,8 @@ struct Trace {
     route: Option<Arc<Route>>,
     cache: &'static str,
     granted: Granted,
+    /// Path, query and parameters, for templates of the answer's headers.
+    matched: Option<Box<(String, Option<String>, Params)>>,
     /// The request's place among the concurrent ones, until the answer is complete.
     pass: Pass,
 }
@@ -232,6 +234,10 @@ impl Exchange {
             if let Err(refusal) = self.admit(&route, &mut parts, trace).await {
                 return refusal;
             }
+            if !route.response_headers.is_empty() {
+                let query = parts.uri.query().map(str::to_owned);
+                trace.matched = Some(Box::new((path.to_owned(), query, found.params.clone())));
+            }
             let asked = route.compress.as_ref().map(|_| compress::Asked::of(&parts));
             let response = if let Action::Files(files) = &route.action {
                 let rewritten = self.rewritten(&route, path, &found.params, parts.uri.query());
@@ -328,7 +334,9 @@ impl Exchange {
                     host: self.host.clone(),
                     early: (!self.origin.conn.is_h2).then(|| self.origin.conn.clone()),
                 };
-                if let Some(cache) = route.cache.as_ref().filter(|_| upgrade.is_none()) {
+                // What one user may see is not for the next one.
+                let for_all = upgrade.is_none() && !route.protect.authenticates();
+                if let Some(cache) = route.cache.as_ref().filter(|_| for_all) {
                     return Box::pin(self.cached(cache, call, request, trace)).await;
                 }
                 forward::forward(&call, request, upgrade).await
@@ -498,12 +506,9 @@ impl Exchange {
             .as_ref()
             .filter(|r| !r.response_headers.is_empty())
         {
-            let params = Params::new();
-            apply(
-                &route.response_headers,
-                &self.values("", None, &params),
-                &mut parts.headers,
-            );
+            let (path, query, params) = trace.matched.take().map_or_else(Default::default, |m| *m);
+            let values = self.values(&path, query.as_deref(), &params);
+            apply(&route.response_headers, &values, &mut parts.headers);
         }
         let hsts = trace.site.as_ref().and_then(|site| site.hsts.as_ref());
         if let Some(hsts) = hsts.filter(|_| self.client.scheme == Scheme::Https) {

@@ -95,7 +95,7 @@ impl Site {
         Self {
             redirect_https: spec.redirect_https.unwrap_or(spec.tls.is_some()),
             hsts: spec.hsts_seconds.and_then(|seconds| {
-                http::HeaderValue::from_str(&format!("max-age={seconds}; includeSubDomains")).ok()
+                http::HeaderValue::from_str(&format!("max-age={seconds}")).ok()
             }),
             routes: routes.collect(),
             name,

@@ -255,17 +255,35 @@ impl std::io::Write for Log {
     }
 }
 
+thread_local! {
+    /// Where this thread's lines go.
+    static HERE: std::cell::RefCell<Option<Log>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Ends the log of a thread.
+struct Here;
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        HERE.take();
+    }
+}
+
 impl Log {
-    /// Of this thread, until the guard is dropped.
-    fn here() -> (Self, tracing::subscriber::DefaultGuard) {
+    /// Of this thread, until the guard is dropped. One subscriber serves the whole process: with
+    /// one a thread, a line whose first use races another thread's is never asked for again.
+    fn here() -> (Self, Here) {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_writer(|| HERE.with_borrow(Clone::clone).unwrap_or_default())
+                .with_ansi(false)
+                .with_max_level(tracing::Level::INFO)
+                .init();
+        });
         let log = Self::default();
-        let sink = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || sink.clone())
-            .with_ansi(false)
-            .with_max_level(tracing::Level::INFO)
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        HERE.set(Some(log.clone()));
+        (log, Here)
     }
 
     fn text(&self) -> String {

@@ -303,6 +303,39 @@ fn an_idle_client_and_a_slow_one_harm_nobody() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_one_user_may_see_is_not_cached_for_the_next() -> anyhow::Result<()> {
+    let origin = Origin::answering(|seen, stream| {
+        let name = seen.header("x-api-key-name").unwrap_or("nobody");
+        let length = name.len();
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length";
+        stream.write_all(format!("{head}: {length}\r\n\r\n{name}").as_bytes())?;
+        Ok(true)
+    })?;
+    let gateway = Gateway::start(
+        "",
+        &format!(
+            r#"{{ path = "/*", upstreams = ["127.0.0.1:{}"], cache = true,
+   api_keys = {{ keys = {{ ann = "key-of-ann-0123456789", bob = "key-of-bob-0123456789" }} }},
+   response_headers = {{ set = {{ "x-path" = "{{path}}" }} }} }},"#,
+            origin.port
+        ),
+    )?;
+    let mut client = Connection::open(local(gateway.http))?;
+    let mut ask = |key: &str| {
+        let head = format!("GET /me HTTP/1.1\r\nHost: a\r\nX-Api-Key: {key}\r\n\r\n");
+        client.send(&head, b"")
+    };
+    assert_eq!(ask("key-of-ann-0123456789")?.text(), "ann");
+    let bob = ask("key-of-bob-0123456789")?;
+    assert_eq!(
+        (bob.text().as_str(), bob.header("x-path")),
+        ("bob", Some("/me"))
+    );
+    assert_eq!(ask("wrong")?.status, 401);
+    Ok(())
+}
+
+#[test]
 fn explain_says_which_route_and_why() -> anyhow::Result<()> {
     let gateway = Gateway::start(
         "",

@@ -105,6 +105,11 @@ impl Protect {
         }
     }
 
+    /// Its answers may be for one user alone.
+    pub fn authenticates(&self) -> bool {
+        self.auth.is_some()
+    }
+
     /// By address alone: comes before limits. The answer to who may not ask.
     pub fn refuse_address(&self, client: &Client) -> Option<Response<Body>> {
         let allowed = self.addresses.is_empty() || self.addresses.allows(client.ip);
