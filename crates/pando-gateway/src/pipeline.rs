@@ -398,13 +398,7 @@ impl Exchange {
     }
 
     fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
-        let mut response = reply::error(status, why, &self.ids);
-        if status == StatusCode::BAD_REQUEST {
-            // What else comes from there is not to be trusted either.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
+        reply::error(status, why, &self.ids)
     }
 
     fn to_https(&self, uri: &Uri, name: &str) -> Response<Body> {

@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::ids::Ids;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// One line for a person, and the id to look for in the log.
@@ -18,6 +19,10 @@ pub fn error(status: StatusCode, why: &str, ids: &Ids) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(crate::forward::head::X_REQUEST_ID, id);
+    }
+    if status == StatusCode::BAD_REQUEST {
+        // What else comes from there is not to be trusted either.
+        headers.insert(header::CONNECTION, CLOSE);
     }
     response
 }
