@@ -21,6 +21,7 @@ mod ids;
 pub mod limits;
 pub mod link;
 pub mod managed;
+mod memory;
 mod pipeline;
 pub mod problem;
 pub mod protect;

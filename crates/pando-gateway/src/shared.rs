@@ -12,6 +12,7 @@ use crate::acme::Challenges;
 use crate::cache::Store;
 use crate::clock;
 use crate::limits::{Connections, LimitStore, TooMany};
+use crate::memory::Rest;
 use crate::routing::Routing;
 use crate::upstream::Group;
 
@@ -39,6 +40,8 @@ pub struct Shared {
     pub limits: Arc<LimitStore>,
     /// Client connections, counted by their addresses.
     pub places: Connections,
+    /// Connections at rest, whose memory is to be given back.
+    pub rest: Rest,
     said_full_ms: AtomicU64,
     /// Answers say `Connection: close` and idle connections are let go.
     pub draining: AtomicBool,
@@ -76,6 +79,7 @@ impl Shared {
             groups: ArcSwap::default(),
             places: Connections::new(limits.connections, limits.connections_per_ip),
             tls: ArcSwapOption::empty(),
+            rest: Rest::default(),
             said_full_ms: AtomicU64::new(0),
             cache,
             challenges,

@@ -118,16 +118,18 @@ impl ConnState {
         }
     }
 
-    /// Tells its task to park, once for each time that it is idle.
-    pub fn park_if_idle(&self, now_ms: u64) {
+    /// Tells its task to park, once for each time that it is idle. Returns whether it was told now.
+    pub fn park_if_idle(&self, now_ms: u64) -> bool {
         let since = self.since_ms.load(Relaxed);
         let rests = now_ms.saturating_sub(since) >= PARK_AFTER_MS;
         // The sweep comes by every second: only the first time is told.
         let first = now_ms.saturating_sub(since) < PARK_AFTER_MS + PARK_WITHIN_MS;
-        if rests && first && !self.is_h2 && self.is_idle() && !self.write_is_blocked() {
+        let parks = rests && first && !self.is_h2 && self.is_idle() && !self.write_is_blocked();
+        if parks {
             self.park.store(true, Relaxed);
             self.wake();
         }
+        parks
     }
 
     pub fn take_park(&self) -> bool {

@@ -21,10 +21,12 @@ impl Connections {
         all.push(Arc::downgrade(conn));
     }
 
-    fn sweep(&self, thread: &Thread) {
+    /// Returns how many were told to park.
+    fn sweep(&self, thread: &Thread) -> u64 {
         let config = thread.shared.config.load();
         let draining = thread.shared.is_draining();
         let now_ms = clock::now_ms();
+        let mut parked = 0;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|conn| {
             let Some(conn) = conn.upgrade() else {
@@ -34,10 +36,11 @@ impl Connections {
             if command > Command::Serve {
                 conn.order(command);
             } else {
-                conn.park_if_idle(now_ms);
+                parked += u64::from(conn.park_if_idle(now_ms));
             }
             true
         });
+        parked
     }
 }
 
@@ -50,7 +53,13 @@ pub async fn run(connections: Arc<Connections>, thread: Arc<Thread>) {
             EVERY
         };
         tokio::time::sleep(every).await;
-        connections.sweep(&thread);
-        thread.shared.sweep_upstreams(thread.index, clock::now_ms());
+        // Those of the last round have parked by now.
+        let now_ms = clock::now_ms();
+        if thread.shared.rest.is_due(now_ms) {
+            let shared = thread.shared.clone();
+            tokio::task::spawn_blocking(move || shared.rest.give_back());
+        }
+        thread.shared.rest.add(connections.sweep(&thread));
+        thread.shared.sweep_upstreams(thread.index, now_ms);
     }
 }
