@@ -1,6 +1,5 @@
 //! One client connection from its first byte to its last: protocol, requests, end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +36,16 @@ pub struct Ready {
     pub is_h2: bool,
 }
 
+/// White space around a value makes a request malformed (RFC 9113 section 8.2.1); HTTP/1's parser
+/// takes it off by itself.
+fn has_padded_value(headers: &http::HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    headers.values().any(|value| {
+        let bytes = value.as_bytes();
+        is_space(bytes.first()) || is_space(bytes.last())
+    })
+}
+
 /// Serves a connection to its end.
 pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connections>) {
     let limits = thread.shared.config.load().limits.clone();
@@ -61,9 +70,12 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
     let service = service_fn(move |request: Request<Incoming>| {
         let (thread, origin) = (service_thread.clone(), origin.clone());
         async move {
+            if origin.conn.is_h2 && has_padded_value(request.headers()) {
+                // hyper resets the stream with this reason.
+                return Err(h2::Error::from(h2::Reason::PROTOCOL_ERROR));
+            }
             origin.conn.request_begins();
-            let response = pipeline::answer(thread, origin, request).await;
-            Ok::<Response<OutBody>, Infallible>(response)
+            Ok::<Response<OutBody>, h2::Error>(pipeline::answer(thread, origin, request).await)
         }
     });
     let ended = if ready.is_h2 {
@@ -171,5 +183,20 @@ where
             }
         }
         connection.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_value_is_seen() {
+        for (value, padded) in [("a b", false), ("", false), (" a", true), ("a\t", true)] {
+            let mut headers = http::HeaderMap::new();
+            let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.insert("x", value);
+            assert_eq!(has_padded_value(&headers), padded, "{headers:?}");
+        }
     }
 }
