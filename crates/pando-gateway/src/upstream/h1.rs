@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use http_body::{Body as _, Frame, SizeHint};
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::delivery;
@@ -43,6 +44,8 @@ pub struct Conn {
     pub keep_until_ms: u64,
     /// How long the upstream keeps it idle, as its last answer said.
     pub keep_alive_ms: Option<u64>,
+    /// The last answer had no body by rule (HEAD, 204, 304).
+    doubtful: bool,
 }
 
 /// A request, ready for the wire.
@@ -107,13 +110,15 @@ impl Conn {
             served: 0,
             keep_until_ms: u64::MAX,
             keep_alive_ms: None,
+            doubtful: false,
         }
     }
 
     /// Nothing has come since it was put by, its end included. Costs no system call while
-    /// nothing has happened.
+    /// nothing has happened, but after an answer that had no body by rule: who sends one all the
+    /// same does so a moment later, and it must not be the next request's answer.
     pub fn is_quiet(&mut self) -> bool {
-        if !self.read.is_empty() {
+        if !self.read.is_empty() || (self.doubtful && self.has_more()) {
             return false;
         }
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -122,6 +127,16 @@ impl Conn {
         Pin::new(&mut self.io)
             .poll_read(&mut cx, &mut buf)
             .is_pending()
+    }
+
+    /// Asks the kernel; true for an end too.
+    fn has_more(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let seen = self
+            .io
+            .tcp()
+            .map(|fd| rustix::net::recv(fd, &mut [0_u8; 1], flags));
+        !matches!(seen, None | Some(Err(rustix::io::Errno::AGAIN)))
     }
 
     /// The stream and what was read and not used.
@@ -308,6 +323,7 @@ pub async fn exchange(
             Ok(framing) => {
                 conn.served += 1;
                 conn.keep_alive_ms = keep_alive_ms(&parts.headers);
+                conn.doubtful = is_head || matches!(parts.status.as_u16(), 204 | 304);
                 let mut body = AnswerBody {
                     reusable: is_reusable(&parts, &framing),
                     framing,
