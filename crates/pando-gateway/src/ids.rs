@@ -50,27 +50,23 @@ impl Ids {
 }
 
 fn hex_traceparent(a: u64, b: u64, parent: u64) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(55);
     text.push_str("00-");
-    let mut put = |number: u64| {
-        for shift in (0..16).rev() {
-            let digit = (number >> (shift * 4)) & 0xf;
-            text.push(char::from(DIGITS[digit as usize]));
-        }
-    };
-    put(a);
-    put(b);
+    push_hex(&mut text, a);
+    push_hex(&mut text, b);
     text.push('-');
-    let mut put = |number: u64| {
-        for shift in (0..16).rev() {
-            let digit = (number >> (shift * 4)) & 0xf;
-            text.push(char::from(DIGITS[digit as usize]));
-        }
-    };
-    put(parent);
+    push_hex(&mut text, parent);
     text.push_str("-01");
     text
+}
+
+/// 16 digits.
+fn push_hex(text: &mut String, number: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for shift in (0..16).rev() {
+        let digit = (number >> (shift * 4)) & 0xf;
+        text.push(char::from(DIGITS[digit as usize]));
+    }
 }
 
 fn is_plain(id: &str) -> bool {
