@@ -9,7 +9,7 @@ use crate::clock;
 
 /// Fewer connections are not worth the look at the whole heap.
 const CONNECTIONS_MIN: u64 = 256;
-const EVERY_MS: u64 = 5_000;
+const EVERY_MS: u64 = 2_000;
 
 /// How much came to rest since memory was last given back; one for all threads.
 #[derive(Debug, Default)]
