@@ -32,10 +32,13 @@ const LONG_FILES: [(&str, &str); 4] = [
 const FORBIDDEN_MODULES: [&str; 5] = ["utils", "util", "common", "helpers", "manager"];
 const SKIPPED_DIRS: [&str; 5] = ["target", "node_modules", ".git", "corpus", "artifacts"];
 /// Crates that know another one, beside `pando`, which joins them all.
-const CRATE_EDGES: [(&str, &[&str]); 1] = [(
-    "pando-supervisor",
-    &["pando-control", "pando-logs", "pando-root"],
-)];
+const CRATE_EDGES: [(&str, &[&str]); 2] = [
+    (
+        "pando-supervisor",
+        &["pando-control", "pando-logs", "pando-root"],
+    ),
+    ("pando-ui", &["pando-control"]),
+];
 const PACKAGES: [&str; 4] = ["libs/", "crates/", "tests/", "xtask"];
 
 pub fn run() -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use app_spec::{AppSpec, Instances};
 use gateway_spec::link::{self, Ask};
+use monitor_spec::ask as monitor;
 use serde::{Deserialize, Serialize};
 
 /// Bumped when a client of the old version would misread an answer.
@@ -71,6 +72,11 @@ pub enum Request {
     Gateway {
         ask: Ask,
     },
+    /// A question to the metrics. Answers [`Answer::Monitor`]; pictures of a
+    /// [`monitor::Ask::Watch`] come as [`Frame::Monitor`].
+    Monitor {
+        ask: monitor::Ask,
+    },
     /// Lines as [`Frame::Log`].
     Logs {
         query: LogQuery,
@@ -111,6 +117,7 @@ pub enum Frame {
     Progress(Progress),
     Log(LogLine),
     Event(Event),
+    Monitor(Box<monitor::Answer>),
     /// The last frame of a call that worked.
     Done(Answer),
     /// The last frame of a call that did not.
@@ -145,6 +152,7 @@ pub enum Answer {
     Env(BTreeMap<String, String>),
     Specs(Vec<AppSpec>),
     Gateway(link::Answer),
+    Monitor(Box<monitor::Answer>),
     /// The end of a stream (logs without follow).
     End,
 }

@@ -89,7 +89,7 @@ impl Reply {
                 self.end(frame);
                 Ok(())
             }
-            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) => {
+            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) | Frame::Monitor(_) => {
                 self.frames.send(frame).await.map_err(|_| Gone)
             }
         }
@@ -106,7 +106,7 @@ impl Reply {
                 self.end(frame);
                 Ok(())
             }
-            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) => {
+            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) | Frame::Monitor(_) => {
                 self.frames.blocking_send(frame).map_err(|_| Gone)
             }
         }
@@ -122,7 +122,7 @@ impl Reply {
                 self.end(frame);
                 Ok(())
             }
-            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) => {
+            Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) | Frame::Monitor(_) => {
                 self.frames.try_send(frame).map_err(|e| match e {
                     mpsc::error::TrySendError::Full(frame) => TrySendError::Full(Box::new(frame)),
                     mpsc::error::TrySendError::Closed(_) => TrySendError::Gone,

@@ -153,6 +153,7 @@ fn is_read(request: &Request) -> bool {
         | Request::Specs { .. }
         | Request::Logs { .. }
         | Request::Events => true,
+        Request::Monitor { ask } => !matches!(ask, monitor_spec::ask::Ask::Configure(_)),
         Request::Start { .. }
         | Request::StartKnown { .. }
         | Request::Stop { .. }
@@ -247,7 +248,10 @@ async fn exchange(
                 Frame::Failed(problem) => {
                     return Err(Ended::Error(CallError::Failed(Box::new(problem))));
                 }
-                frame @ (Frame::Progress(_) | Frame::Log(_) | Frame::Event(_)) => on_frame(frame),
+                frame @ (Frame::Progress(_)
+                | Frame::Log(_)
+                | Frame::Event(_)
+                | Frame::Monitor(_)) => on_frame(frame),
             }
         }
         if lines.waiting() > MAX_FRAME_BYTES {

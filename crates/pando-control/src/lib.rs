@@ -16,6 +16,6 @@ mod routes;
 pub mod server;
 
 pub use address::socket_path;
-pub use call::{Call, Reply};
+pub use call::{Call, Reply, TrySendError};
 pub use client::{CallError, Client, ConnectError};
 pub use server::{ServeOptions, bind, listener_from_fd, serve, serve_until};

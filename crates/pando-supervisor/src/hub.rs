@@ -14,6 +14,7 @@ mod gateway;
 mod launch;
 mod listeners;
 mod logs;
+mod monitor;
 mod own_log;
 mod preload;
 mod private;
@@ -59,6 +60,8 @@ pub struct Options {
     /// `pando run`: end with the app's exit code when it ends.
     pub foreground: bool,
     pub version: &'static str,
+    /// Who measures.
+    pub monitor: monitor_spec::Handle,
     /// Called once, a while after the start.
     pub settled: fn(),
 }
@@ -119,6 +122,8 @@ pub struct Hub {
     watches: watch::Watches,
     log_followers: logs::Followers,
     own_log: own_log::OwnLog,
+    /// The metrics lost a word, and it was said.
+    monitor_lags: bool,
     /// Root and its version, as it said hello.
     root_pid: u32,
     ending: Option<Ending>,

@@ -116,7 +116,11 @@ impl Context {
         let mut progress = ProgressLine::new(self.json);
         let answer = self.call_raw(request, |_, frame| match frame {
             Frame::Progress(p) => progress.show(&p),
-            Frame::Log(_) | Frame::Event(_) | Frame::Done(_) | Frame::Failed(_) => {}
+            Frame::Log(_)
+            | Frame::Event(_)
+            | Frame::Monitor(_)
+            | Frame::Done(_)
+            | Frame::Failed(_) => {}
         });
         progress.clear();
         answer.map_err(|e| ExpectedError::from(e).into())

@@ -106,7 +106,12 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
             pando_logs::Echo::Text
         }
     });
+    let monitor = pando_metrics::start(pando_metrics::Options {
+        dir: options.home.join("metrics"),
+        version: env!("CARGO_PKG_VERSION"),
+    })?;
     let hub = hub::Options {
+        monitor,
         home: options.home,
         echo,
         foreground,

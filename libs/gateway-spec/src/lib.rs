@@ -57,6 +57,8 @@ pub struct GatewaySpec {
     pub acme: Acme,
     /// `redis://…`: rate limits with `shared = true` count over all machines there.
     pub redis: Option<Secret>,
+    /// Where spans of requests go; `None` sends none.
+    pub otlp: Option<monitor_spec::settings::Otlp>,
 }
 
 /// All that is served under some host names.

@@ -62,6 +62,8 @@ pub enum FromGateway {
         id: u64,
         result: Result<Answer, String>,
     },
+    /// What it measured, once a second.
+    Report(Box<monitor_spec::edge::Report>),
     /// Worth telling a person: `certificate`, `upstream-down`; one line.
     Event {
         kind: String,

@@ -89,6 +89,7 @@ impl Kernel {
             | Effect::Tell { .. }
             | Effect::OpenFor { .. }
             | Effect::Answered { .. }
+            | Effect::Measured(_)
             | Effect::DropConn { .. }
             | Effect::Probe { .. }
             | Effect::Persist(_)

@@ -223,6 +223,7 @@ impl World {
             | Effect::Probe { .. }
             | Effect::OpenFor { .. }
             | Effect::Answered { .. }
+            | Effect::Measured(_)
             | Effect::Unpersist { .. }
             | Effect::Notice(_)
             | Effect::Progress { .. } => {}

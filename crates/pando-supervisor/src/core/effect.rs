@@ -92,6 +92,8 @@ pub enum Effect {
         question: u64,
         result: Result<Box<Answer>, String>,
     },
+    /// What a gateway measured.
+    Measured(Box<monitor_spec::edge::Report>),
     /// The supervisor's copy of this connection is not needed any more.
     DropConn {
         conn: ConnId,

@@ -136,6 +136,7 @@ impl App {
                 question,
                 result: result.map(Box::new),
             }),
+            FromGateway::Report(report) => cx.emit(Effect::Measured(report)),
             FromGateway::Event { kind, text } => self.gateway_event(cx, id, &kind, text),
         }
     }

@@ -149,6 +149,7 @@ impl Hub {
                 Err(problem) => reply.failed(*problem),
             },
             Request::Gateway { ask } => self.ask_gateway(ask, reply),
+            Request::Monitor { ask } => self.ask_monitor(ask, reply),
             Request::Logs { query } => self.logs(query, reply),
             Request::Events => {
                 self.calls.listeners.retain(|l| !l.is_closed());

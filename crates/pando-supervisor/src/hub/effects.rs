@@ -1,5 +1,6 @@
 //! Carrying out what the core decides.
 
+use monitor_spec::Word;
 use node_cluster::{Attach, ConnId, WorkerId};
 use pando_root::proto::{ChildId, Scope, ToRoot};
 
@@ -57,6 +58,7 @@ impl Hub {
                 path,
             } => self.open_for(worker, request, &path),
             Effect::Answered { question, result } => self.gateway_answered(question, result),
+            Effect::Measured(report) => self.tell_monitor(Word::Edge(report)),
             Effect::DropConn { conn } => drop(self.conns.remove(&conn)),
             Effect::Probe {
                 worker,
@@ -134,6 +136,13 @@ impl Hub {
     pub(super) fn tell(&mut self, notice: &Notice) {
         let worker = notice.worker.map_or(0, |w| w.0);
         tracing::info!(app = %notice.app, worker.id = worker, kind = notice.kind, "{}", notice.text);
+        self.tell_monitor(Word::Event(monitor_spec::state::Event {
+            time_ms: epoch_ms(),
+            app: notice.app.clone(),
+            worker: notice.instance,
+            kind: notice.kind.to_owned(),
+            text: notice.text.clone(),
+        }));
         self.calls.event(&pando_control::api::Event {
             time_ms: epoch_ms(),
             app: notice.app.clone(),
@@ -165,7 +174,7 @@ impl Hub {
         self.finish_logs(worker);
         self.usage.forget(worker);
         self.marks.forget(worker);
-        for name in ["out", "err", "chan"] {
+        for name in ["out", "err", "chan", "agent"] {
             self.tell_root(&ToRoot::Drop {
                 name: format!("{name}/{}", worker.0),
             });

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use app_spec::{AppSpec, Command, Runtime};
+use monitor_spec::agent::FD_VARIABLE;
 use node_cluster::{Channel, WorkerId};
 use pando_logs::{Label, SourceId, Stream};
 use pando_root::proto::{SpawnSpec, ToRoot, User};
@@ -20,12 +21,15 @@ use crate::core::{Input, SpawnOrder, Target};
 
 /// The channel's number in the child.
 const CHANNEL_FD: i32 = 3;
+/// The number of the socket for its preload's reports.
+const AGENT_FD: i32 = 4;
 
 /// What the hub keeps of a new worker's descriptors.
 struct Ends {
     out: OwnedFd,
     err: OwnedFd,
     channel: Option<Channel>,
+    agent: Option<OwnedFd>,
 }
 
 impl Hub {
@@ -52,7 +56,19 @@ impl Hub {
         } else {
             None
         };
-        let ends = Ends { out, err, channel };
+        let agent = if has_preload(&order.spec) {
+            let (agent, theirs) = super::monitor::agent_pair().map_err(no_fds)?;
+            fds.push(theirs);
+            Some(agent)
+        } else {
+            None
+        };
+        let ends = Ends {
+            out,
+            err,
+            channel,
+            agent,
+        };
         self.store(order.worker, &ends);
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let sent = self.link.send(&ToRoot::Spawn(spec), &borrowed);
@@ -69,6 +85,9 @@ impl Hub {
         if let Some(channel) = &ends.channel {
             self.store_fd(format!("chan/{}", worker.0), channel.as_fd());
         }
+        if let Some(agent) = &ends.agent {
+            self.store_agent(worker, agent);
+        }
     }
 
     pub(super) fn store_fd(&mut self, name: String, fd: std::os::fd::BorrowedFd<'_>) {
@@ -81,6 +100,9 @@ impl Hub {
         self.attach_logs(order.worker, &order.app, order.instance, ends.out, ends.err);
         if let Some(channel) = ends.channel {
             self.add_channel(order.worker, channel);
+        }
+        if let Some(agent) = ends.agent {
+            self.attach_agent(order.worker, &order.app, order.instance, agent);
         }
     }
 
@@ -117,7 +139,7 @@ impl Hub {
         let why = format!("{stage}: {error}");
         self.close_channel(worker);
         self.finish_logs(worker);
-        for name in ["out", "err", "chan"] {
+        for name in ["out", "err", "chan", "agent"] {
             self.tell_root(&ToRoot::Drop {
                 name: format!("{name}/{}", worker.0),
             });
@@ -141,6 +163,9 @@ impl Hub {
         let mut fds = vec![1, 2];
         if order.channel {
             fds.push(CHANNEL_FD);
+        }
+        if has_preload(spec) {
+            fds.push(AGENT_FD);
         }
         Ok(SpawnSpec {
             child: child(order.worker),
@@ -190,14 +215,20 @@ impl Hub {
         if order.cluster {
             env.insert("NODE_UNIQUE_ID".into(), order.worker.0.to_string());
         }
-        if spec.agent && order.cluster && spec.runtime() == Some(Runtime::Node) {
+        if has_preload(spec) {
             let path = preload::install(&self.options.home, spec.user.is_some())
                 .map_err(|error| format!("the preload cannot be written: {error}"))?;
             let options = preload::node_options(env.get("NODE_OPTIONS").map(String::as_str), &path);
             env.insert("NODE_OPTIONS".into(), options);
+            env.insert(FD_VARIABLE.into(), AGENT_FD.to_string());
         }
         Ok(env)
     }
+}
+
+/// Its processes run the preload: they are Node's own, and nobody has turned it off.
+pub(super) fn has_preload(spec: &AppSpec) -> bool {
+    spec.agent && spec.runtime() == Some(Runtime::Node)
 }
 
 /// Whom the app runs as, if as somebody else than we are.

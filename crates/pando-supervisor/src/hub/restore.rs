@@ -114,6 +114,7 @@ pub(super) fn begin(options: Options, mut link: Link) -> Result<Hub, HubError> {
         watches: super::watch::Watches::default(),
         log_followers: super::logs::Followers::default(),
         own_log: super::own_log::OwnLog::default(),
+        monitor_lags: false,
         root_pid: kept.root_pid,
         ending: None,
         exit_code: 0,
@@ -264,6 +265,9 @@ impl Hub {
         let id = WorkerId(worker.id);
         let mut take = |kind: &str| kept.fds.remove(&format!("{kind}/{}", worker.id));
         let (out, err, channel) = (take("out"), take("err"), take("chan"));
+        if let Some(agent) = take("agent") {
+            self.attach_agent(id, &worker.app, worker.instance, agent);
+        }
         if let (Some(out), Some(err)) = (out, err) {
             self.attach_logs(id, &worker.app, worker.instance, out, err);
         }

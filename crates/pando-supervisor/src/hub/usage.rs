@@ -108,6 +108,7 @@ impl Hub {
             self.usage.next_look = now + LOOK_EVERY_MS;
             self.settle_journal();
             self.own_log.look(&self.options.home, now);
+            self.tell_state();
         }
         let workers: Vec<(WorkerId, u32, u64, bool)> = self
             .core

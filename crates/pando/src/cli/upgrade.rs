@@ -87,6 +87,7 @@ fn successor(ctx: &mut Context, before: &Answer) -> anyhow::Result<Answer> {
         | Answer::Env(_)
         | Answer::Specs(_)
         | Answer::Gateway(_)
+        | Answer::Monitor(_)
         | Answer::End => None,
     };
     let deadline = Instant::now() + TAKE_OVER_TIMEOUT;

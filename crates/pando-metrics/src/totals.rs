@@ -1,0 +1,91 @@
+//! Counts since this supervisor began, as Prometheus and OpenTelemetry want them: they only grow.
+//! Rows are bounded as [`monitor_spec::MAX_ENDPOINTS`] says, and no total is lost to the bound.
+
+use std::collections::BTreeMap;
+
+use histogram::Histogram;
+use monitor_spec::agent::Gc;
+
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    pub since_ms: i64,
+    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
+    pub outgoing: BTreeMap<OutgoingKey, Outgoing>,
+    pub workers: BTreeMap<WorkerKey, Worker>,
+    pub edge: BTreeMap<EdgeKey, EdgeRoute>,
+    pub gateway: Gateway,
+    /// Events by app and kind.
+    pub events: BTreeMap<(String, String), u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointKey {
+    pub app: String,
+    pub method: String,
+    pub route: String,
+}
+
+/// Microseconds inside the app; the count of `latency` is that of the requests.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    pub errors_4xx: u64,
+    pub errors_5xx: u64,
+    pub aborted: u64,
+    pub latency: Histogram,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutgoingKey {
+    pub app: String,
+    pub kind: String,
+    pub peer: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing {
+    pub errors: u64,
+    pub latency: Histogram,
+}
+
+/// By instance number, so that reloads add no rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerKey {
+    pub app: String,
+    pub instance: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Worker {
+    pub cpu_us: u64,
+    pub cpu_wait_us: u64,
+    pub context_switches: u64,
+    pub gc: Gc,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EdgeKey {
+    pub site: String,
+    pub route: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct EdgeRoute {
+    pub app: Option<String>,
+    /// By class, 1xx to 5xx.
+    pub classes: [u64; 5],
+    pub aborted: u64,
+    pub bytes_out: u64,
+    pub latency: Histogram,
+    pub upstream: Histogram,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Gateway {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    pub limited: u64,
+    pub retries: u64,
+    pub tls_failures: u64,
+}
