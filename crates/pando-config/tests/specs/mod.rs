@@ -344,6 +344,7 @@ pub fn spec() -> impl Strategy<Value = GatewaySpec> {
                     cache_store,
                     acme,
                     redis: Some(Secret::new("redis://:p%20w@h/0")),
+                    otlp: None,
                 }
             },
         )
