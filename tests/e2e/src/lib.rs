@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod gateway;
 pub mod http;
 pub mod load;
+pub mod monitor;
 pub mod npm;
 pub mod origin;
 mod pando;
