@@ -38,10 +38,11 @@ impl Pando {
 
     /// The picture of this second.
     pub fn now(&self) -> anyhow::Result<Now> {
-        match self.ask_monitor(&Ask::Now)? {
-            Answer::Now(now) => Ok(*now),
-            other => bail!("not a picture: {other:?}"),
-        }
+        let answer = self.ask_monitor(&Ask::Now)?;
+        let Answer::Now(now) = answer else {
+            bail!("not a picture: {answer:?}");
+        };
+        Ok(*now)
     }
 
     /// Waits until the metrics' picture of an app is as `wanted`.

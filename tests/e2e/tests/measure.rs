@@ -34,10 +34,11 @@ fn endpoints(pando: &Pando) -> anyhow::Result<Vec<Endpoint>> {
         from_ms: 0,
         to_ms: i64::MAX,
     };
-    match pando.ask_monitor(&ask)? {
-        Answer::Endpoints(endpoints) => Ok(endpoints),
-        other => anyhow::bail!("no endpoints: {other:?}"),
-    }
+    let answer = pando.ask_monitor(&ask)?;
+    let Answer::Endpoints(endpoints) = answer else {
+        anyhow::bail!("no endpoints: {answer:?}");
+    };
+    Ok(endpoints)
 }
 
 /// Waits until an endpoint has so many requests.
