@@ -30,8 +30,10 @@ pub enum Ask {
         from_ms: i64,
         to_ms: i64,
     },
-    /// Prometheus text. Answers [`Answer::Text`].
+    /// Prometheus text 0.0.4. Answers [`Answer::Text`].
     Exposition,
+    /// The same as OpenMetrics 1.0. Answers [`Answer::Text`].
+    OpenMetrics,
     /// Answers [`Answer::Alerts`].
     Alerts,
     /// From now on so. Answers [`Answer::Done`].

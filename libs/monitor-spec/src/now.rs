@@ -39,6 +39,9 @@ pub struct Host {
     pub load_1m: f64,
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
+    /// Of the file system of Pando's home; 0 where that is not known.
+    pub disk_total_bytes: u64,
+    pub disk_available_bytes: u64,
     /// Share of time in which some process waited for a CPU, percent (PSI); `None` without it.
     pub cpu_pressure_percent: Option<f64>,
     /// The cgroup's limits where we are in one that has some.

@@ -125,6 +125,10 @@ pub enum Condition {
     MemorySlope {
         above_bytes_per_hour: u64,
     },
+    /// They grow so that the limit, or half of the machine without one, is reached within this.
+    MemoryFull {
+        within_ms: u64,
+    },
     CrashLoop,
     /// Fewer workers ready than wanted.
     Degraded,
@@ -139,10 +143,10 @@ pub enum Condition {
 }
 
 /// Where an alert goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Notify {
-    /// POST of JSON to an http or https URL.
+    /// POST of JSON to an http or https URL. Secret: whoever knows the path may post there.
     Webhook {
         url: String,
     },
@@ -151,4 +155,43 @@ pub enum Notify {
         line: String,
     },
     Log,
+}
+
+impl Notify {
+    /// Which one it is, without what is secret of it: `webhook https://hooks.example/…`.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Webhook { url } => {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                let host = authority.rsplit('@').next().unwrap_or_default();
+                format!("webhook {scheme}://{host}/…")
+            }
+            Self::Command { line } => {
+                let name = line.split_whitespace().next().unwrap_or_default();
+                format!("command {name}")
+            }
+            Self::Log => "log".into(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Notify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.place())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_is_named_without_its_secrets() {
+        let url = "https://user:word@hooks.example:8443/T0/secret?key=1".to_owned();
+        let hook = Notify::Webhook { url };
+        assert_eq!(format!("{hook:?}"), "webhook https://hooks.example:8443/…");
+        let line = "mail -s key ops".to_owned();
+        assert_eq!(Notify::Command { line }.place(), "command mail");
+    }
 }
