@@ -1,12 +1,25 @@
 //! What is measured of apps: taken, kept, asked for, exported, alerted on. One thread owns all of
 //! it and is told by a bounded queue ([`monitor_spec::Handle`]); once a second it takes a picture.
+//!
+//! - [`engine`]: what the words of hub, preloads and gateway come to; pure.
+//! - `sample`: /proc and cgroups.
+//! - `outlets`: exposition, OTLP, alerts; told once a second.
+//! - `run`: the thread that joins them.
 
+pub mod engine;
+pub mod outlets;
+mod run;
 pub mod totals;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use monitor_spec::{Handle, Heard, Inbox, Word};
+use monitor_spec::{Handle, Word};
+
+/// How long [`Running::end`] waits.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const END_POLL: Duration = Duration::from_millis(5);
 
 pub struct Options {
     /// Where the store is: `$PANDO_HOME/metrics`.
@@ -14,24 +27,33 @@ pub struct Options {
     pub version: &'static str,
 }
 
+/// The metrics' thread.
+pub struct Running {
+    pub handle: Handle,
+    thread: JoinHandle<()>,
+}
+
 /// Starts the metrics' thread.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(options: Options) -> std::io::Result<Handle> {
+pub fn start(options: Options) -> std::io::Result<Running> {
     let (handle, inbox) = monitor_spec::channel();
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("metrics".into())
-        .spawn(move || run(&options, &inbox))?;
-    Ok(handle)
+        .spawn(move || run::run(options, &inbox))?;
+    Ok(Running { handle, thread })
 }
 
-fn run(_options: &Options, inbox: &Inbox) {
-    loop {
-        match inbox.next(Duration::from_secs(1)) {
-            Heard::Word(Word::Ask { reply, .. }) => reply.failed("nothing is measured yet".into()),
-            Heard::Word(Word::End) | Heard::Closed => return,
-            Heard::Word(_) | Heard::Nothing => {}
+impl Running {
+    /// Writes what is not on disk yet and ends, waiting [`END_LIMIT`] at most.
+    pub fn end(self) {
+        if self.handle.tell(Word::End).is_err() {
+            return;
+        }
+        let limit = Instant::now() + END_LIMIT;
+        while !self.thread.is_finished() && Instant::now() < limit {
+            std::thread::sleep(END_POLL);
         }
     }
 }

@@ -111,14 +111,16 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
         version: env!("CARGO_PKG_VERSION"),
     })?;
     let hub = hub::Options {
-        monitor,
+        monitor: monitor.handle.clone(),
         home: options.home,
         echo,
         foreground,
         version: env!("CARGO_PKG_VERSION"),
         settled: crate::lean::drop_program_text,
     };
-    match hub::run(hub) {
+    let ran = hub::run(hub);
+    monitor.end();
+    match ran {
         Ok(()) => Ok(exit::OK),
         Err(error) => {
             tracing::error!(%error, "the supervisor cannot go on");

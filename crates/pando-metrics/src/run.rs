@@ -1,0 +1,154 @@
+//! The metrics' thread: what it is told, and what it does once a second.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use monitor_spec::ask::{Answer, Ask};
+use monitor_spec::now::Now;
+use monitor_spec::{Heard, Inbox, Replier, Word};
+
+use crate::Options;
+use crate::engine::Engine;
+use crate::outlets::Outlets;
+
+/// Clients that get every picture.
+const WATCHERS_MAX: usize = 64;
+/// Pictures are taken in the middle of a second, so that none is skipped for a little delay.
+const PHASE_MS: i64 = 500;
+/// No two pictures are closer.
+const LEAST_PAUSE_MS: i64 = 200;
+const SECOND_MS: i64 = 1_000;
+
+pub(crate) fn run(options: Options, inbox: &Inbox) {
+    let mut monitor = Monitor::new(options);
+    let mut due_ms = next_tick(epoch_ms());
+    loop {
+        let wait = (due_ms - epoch_ms()).clamp(0, SECOND_MS);
+        match inbox.next(Duration::from_millis(wait.unsigned_abs())) {
+            Heard::Word(Word::End) | Heard::Closed => return monitor.end(),
+            Heard::Word(word) => monitor.hear(word),
+            Heard::Nothing => {}
+        }
+        let now_ms = epoch_ms();
+        // A clock that was set back must not stop the pictures.
+        if now_ms >= due_ms || due_ms - now_ms > 2 * SECOND_MS {
+            monitor.tick(now_ms);
+            due_ms = next_tick(epoch_ms());
+        }
+    }
+}
+
+fn epoch_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(0))
+}
+
+fn next_tick(now_ms: i64) -> i64 {
+    let into = (now_ms - PHASE_MS).rem_euclid(SECOND_MS);
+    let next = now_ms - into + SECOND_MS;
+    if next - now_ms < LEAST_PAUSE_MS {
+        next + SECOND_MS
+    } else {
+        next
+    }
+}
+
+struct Monitor {
+    engine: Engine,
+    outlets: Outlets,
+    watchers: Vec<Box<dyn Replier>>,
+    /// The last picture, without histories.
+    now: Now,
+}
+
+impl Monitor {
+    fn new(options: Options) -> Self {
+        Self {
+            engine: Engine::new(epoch_ms(), options.version),
+            outlets: Outlets::new(&options),
+            watchers: Vec::new(),
+            now: Now::default(),
+        }
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::State(state) => self.engine.state(*state),
+            Word::Event(event) => self.engine.event(event),
+            Word::Edge(report) => self.engine.edge(*report),
+            Word::Agent { .. } | Word::End => {}
+            Word::Ask { ask, reply } => self.answer(ask, reply),
+        }
+    }
+
+    fn answer(&mut self, ask: Ask, reply: Box<dyn Replier>) {
+        match ask {
+            Ask::Now => reply.done(Answer::Now(Box::new(self.picture()))),
+            Ask::Watch => self.watch(reply),
+            Ask::Series(_) | Ask::Endpoints { .. } | Ask::Events { .. } => {
+                reply.failed("nothing is kept yet".into());
+            }
+            Ask::Exposition | Ask::Alerts | Ask::Configure(_) | Ask::Settings => {
+                match self.outlets.answer(ask, &self.now, self.engine.totals()) {
+                    Ok(answer) => reply.done(answer),
+                    Err(why) => reply.failed(why),
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, reply: Box<dyn Replier>) {
+        if self.watchers.len() >= WATCHERS_MAX {
+            reply.failed(format!("{WATCHERS_MAX} dashboards watch already"));
+        } else if reply.push(Answer::Now(Box::new(self.picture()))) {
+            self.watchers.push(reply);
+        }
+    }
+
+    /// With histories, and the alerts of the last tick.
+    fn picture(&self) -> Now {
+        let mut now = self.engine.picture(true);
+        now.alerts.clone_from(&self.now.alerts);
+        now.problems.clone_from(&self.now.problems);
+        now.events.clone_from(&self.now.events);
+        now
+    }
+
+    fn tick(&mut self, now_ms: i64) {
+        self.engine.tick(now_ms);
+        let mut now = self.engine.picture(false);
+        now.events = self.engine.take_events();
+        let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());
+        now.events.extend(more);
+        self.now = now;
+        if !self.watchers.is_empty() {
+            let picture = Answer::Now(Box::new(self.picture()));
+            self.watchers
+                .retain(|watcher| watcher.push(picture.clone()));
+        }
+    }
+
+    fn end(mut self) {
+        self.outlets.end();
+        for watcher in self.watchers {
+            watcher.done(Answer::Done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_a_second_in_its_middle() {
+        for (now, next) in [
+            (10_500, 11_500),
+            (10_520, 11_500),
+            (10_100, 10_500),
+            (10_350, 11_500),
+            (10_499, 11_500),
+        ] {
+            assert_eq!(next_tick(now), next, "{now}");
+        }
+    }
+}
