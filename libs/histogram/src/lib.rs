@@ -141,6 +141,7 @@ impl Histogram {
     }
 
     /// From buckets with their counts, the sum and the maximum, as a report or a store has them.
+    /// Sum and maximum are brought to what the buckets allow.
     ///
     /// # Errors
     /// A bucket that does not exist, or more counts than fit.
@@ -160,10 +161,37 @@ impl Histogram {
                 histogram.add_bucket(bucket, times);
             }
         }
-        histogram.sum = sum;
-        histogram.max = max;
+        histogram.set_exact(sum, max);
         Ok(histogram)
     }
+
+    /// Sum and maximum as far as the buckets allow them: who sends both may lie.
+    fn set_exact(&mut self, sum: u64, max: u64) {
+        let Some((top, _)) = self.buckets().last() else {
+            return;
+        };
+        let (mut least, mut most) = (0u64, 0u64);
+        for (bucket, times) in self.buckets() {
+            let (low, high) = range(bucket);
+            least = least.saturating_add(low.saturating_mul(times));
+            most = most.saturating_add(high.saturating_mul(times));
+        }
+        let (low, high) = range(top);
+        self.sum = sum.clamp(least, most);
+        self.max = max.clamp(low, high);
+    }
+}
+
+/// The lowest and the highest value that count in a bucket; the last one takes all that are too
+/// large.
+fn range(bucket: usize) -> (u64, u64) {
+    let (low, next) = bounds(bucket);
+    let high = if bucket == BUCKETS - 1 {
+        u64::MAX
+    } else {
+        next - 1
+    };
+    (low, high)
 }
 
 /// The parts of a histogram were none.
@@ -209,6 +237,17 @@ mod tests {
         assert_eq!(histogram.mean(), Some(5.0));
         assert_eq!(Histogram::new().quantile(0.5), None);
         assert_eq!(histogram.above(7), 2);
+    }
+
+    #[test]
+    fn sum_and_maximum_cannot_lie() {
+        let lies = Histogram::from_parts([(3, 2), (70, 1)], u64::MAX, 9).unwrap();
+        let (low, next) = bounds(70);
+        assert_eq!((lies.sum(), lies.max()), (6 + next - 1, low));
+        let lies = Histogram::from_parts([(3, 2)], 0, u64::MAX).unwrap();
+        assert_eq!((lies.sum(), lies.max()), (6, 3));
+        let none = Histogram::from_parts([(3, 0)], 7, 7).unwrap();
+        assert_eq!(none, Histogram::new());
     }
 
     proptest! {
