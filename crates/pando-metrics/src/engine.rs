@@ -1,44 +1,129 @@
 //! What hub, preloads and gateway say comes to pictures, totals and rows for the store. Pure: no
-//! clock, no files.
+//! clock, no files. Rates go by the caller's clock, never by what a worker says of time.
 
-use monitor_spec::edge;
+mod app;
+mod counts;
+mod endpoints;
+mod gateway;
+mod leak;
+mod meter;
+mod requests;
+pub mod samples;
+mod spark;
+mod thread;
+mod worker;
+
+use std::collections::BTreeMap;
+
+use monitor_spec::metric::Metric;
 use monitor_spec::now::{self, Now};
 use monitor_spec::state::{Event, State};
+use monitor_spec::{agent, edge};
 
+use app::App;
+use counts::Counts;
+use gateway::Gateway;
+use meter::{Meter, Window};
+use samples::Samples;
+
+use crate::row::{Row, Scope, Second};
 use crate::totals::Totals;
+
+pub(crate) use endpoints::SLOT_S;
 
 /// Events that wait for the next picture.
 const EVENTS_MAX: usize = 256;
+/// Requests that one report can be about.
+const REQUESTS_MAX: u64 = 10_000_000;
+/// Lengths of a second that are believed.
+const SECOND_S: std::ops::Range<f64> = 0.2..10.0;
+
+/// When a second ends, and how long it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Since 1970.
+    pub time_ms: i64,
+    /// Of the monotonic clock.
+    pub us: u64,
+    /// Since the moment before.
+    pub seconds: f64,
+}
 
 pub struct Engine {
     version: &'static str,
-    time_ms: i64,
-    state: State,
+    at: Moment,
+    apps: BTreeMap<String, App>,
+    gateway: Gateway,
+    host: now::Host,
+    daemon: BTreeMap<u32, Process>,
     events: Vec<Event>,
-    totals: Totals,
+    counts: Counts,
+    /// The slot of [`SLOT_S`] seconds that is open, and how long it has been.
+    slot: Option<(i64, f64)>,
+}
+
+/// One of Pando's own.
+#[derive(Debug, Default)]
+struct Process {
+    name: String,
+    memory_bytes: u64,
+    meter: Meter,
+    cpu: Window,
 }
 
 impl Engine {
-    pub fn new(now_ms: i64, version: &'static str) -> Self {
+    pub fn new(at: Moment, version: &'static str) -> Self {
         Self {
             version,
-            time_ms: now_ms,
-            state: State::default(),
+            at,
+            apps: BTreeMap::new(),
+            gateway: Gateway::default(),
+            host: now::Host::default(),
+            daemon: BTreeMap::new(),
             events: Vec::new(),
-            totals: Totals {
-                since_ms: now_ms,
-                ..Totals::default()
-            },
+            counts: Counts::new(at.time_ms),
+            slot: None,
         }
     }
 
     pub fn state(&mut self, state: State) {
-        self.state = state;
+        let is_told = |name: &String| state.apps.iter().any(|app| app.name == *name);
+        let counts = &mut self.counts;
+        self.apps.retain(|name, _| {
+            let known = is_told(name);
+            if !known {
+                counts.forget(name);
+            }
+            known
+        });
+        for told in state.apps {
+            self.apps.entry(told.name.clone()).or_default().told(told);
+        }
     }
 
-    pub fn edge(&mut self, _report: edge::Report) {}
+    /// What a worker's preload says. False: it was not taken, for there are too many, or it
+    /// makes no sense, or nobody knows the worker yet.
+    pub fn report(&mut self, now_us: u64, from: &Reporter, report: agent::Report) -> bool {
+        let count = report.routes.iter().map(|r| r.latency.count());
+        if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
+            return false;
+        }
+        let id = (from.instance, from.worker);
+        let app = self.apps.get_mut(&from.app);
+        app.is_some_and(|app| app.report(now_us, id, report))
+    }
+
+    pub fn knows(&self, from: &Reporter) -> bool {
+        let app = self.apps.get(&from.app);
+        app.is_some_and(|app| app.workers.contains_key(&(from.instance, from.worker)))
+    }
+
+    pub fn edge(&mut self, now_us: u64, report: edge::Report) {
+        self.gateway.report(now_us, report);
+    }
 
     pub fn event(&mut self, event: Event) {
+        self.counts.event(&event.app, &event.kind);
         if self.events.len() < EVENTS_MAX {
             self.events.push(event);
         }
@@ -49,26 +134,125 @@ impl Engine {
     }
 
     pub fn totals(&self) -> &Totals {
-        &self.totals
+        &self.counts.totals
     }
 
-    pub fn tick(&mut self, now_ms: i64) {
-        self.time_ms = now_ms;
+    /// A second is over: what is kept of it.
+    pub fn tick(&mut self, time_ms: i64, us: u64, samples: Samples) -> Second {
+        let seconds = us.saturating_sub(self.at.us) as f64 / 1e6;
+        self.at = Moment {
+            time_ms,
+            us,
+            seconds: seconds.clamp(SECOND_S.start, SECOND_S.end),
+        };
+        let at = self.at;
+        let mut rows = self.edge_second();
+        for app in self.apps.values_mut() {
+            rows.extend(app.second(at, &samples, &mut self.counts));
+        }
+        rows.push(self.host_second(samples));
+        let time_s = time_ms.div_euclid(1_000);
+        Second {
+            time_s,
+            slot: self.slot(time_s),
+            rows,
+        }
     }
 
-    pub fn picture(&self, _histories: bool) -> Now {
-        let apps = self.state.apps.iter().map(|app| now::App {
-            name: app.name.clone(),
-            status: app.status.clone(),
-            wanted: app.wanted,
-            ready: app.ready,
-            ..now::App::default()
+    fn edge_second(&mut self) -> Vec<Row> {
+        let reports = self.gateway.due();
+        for report in &reports {
+            self.counts.edge(report);
+            for route in report.routes.iter().take(edge::MAX_ROWS) {
+                let app = route.app.as_ref().and_then(|app| self.apps.get_mut(app));
+                if let Some(app) = app {
+                    app.edge_route(self.at.us, route);
+                }
+            }
+            for (name, app) in &mut self.apps {
+                app.edge_upstreams(report.upstreams.iter().filter(|up| up.group == *name));
+            }
+        }
+        self.gateway.second(self.at, &reports).into_iter().collect()
+    }
+
+    fn host_second(&mut self, samples: Samples) -> Row {
+        self.host = samples.host;
+        let pids: Vec<u32> = samples.daemon.iter().map(|process| process.pid).collect();
+        self.daemon.retain(|pid, _| pids.contains(pid));
+        let (mut cpu, mut memory) = (0.0, 0u64);
+        for process in samples.daemon {
+            let known = self.daemon.entry(process.pid).or_default();
+            known.name = process.name;
+            known.memory_bytes = process.sample.memory_bytes;
+            let reading = process.sample.cpu_us;
+            known.meter.read(reading.at_us, reading.value);
+            let percent = known.meter.per_second().map(|us| us / 1e4);
+            known.cpu.push(percent);
+            cpu += percent.unwrap_or(0.0);
+            memory = memory.saturating_add(known.memory_bytes);
+        }
+        let mut row = Row::new(Scope::Host);
+        row.set(Metric::HostCpu, self.host.cpu_percent)
+            .set(Metric::HostLoad, self.host.load_1m)
+            .set(
+                Metric::HostMemoryAvailable,
+                self.host.memory_available_bytes as f64,
+            )
+            .set(Metric::Cpu, cpu)
+            .set(Metric::Memory, memory as f64);
+        row
+    }
+
+    /// The rows of the slot before, when this second begins another.
+    fn slot(&mut self, time_s: i64) -> Option<(i64, Vec<Row>)> {
+        let length = SLOT_S.cast_signed();
+        let start = time_s.div_euclid(length) * length;
+        let seconds = self.at.seconds;
+        let (open, passed) = self.slot.get_or_insert((start, 0.0));
+        *passed += seconds;
+        // This second is the slot's last, or was after it.
+        if time_s < *open + length - 1 && start == *open {
+            return None;
+        }
+        let (open, passed) = (*open, *passed);
+        self.slot = None;
+        let mut rows = Vec::new();
+        for app in self.apps.values_mut() {
+            rows.extend(app.turn(self.at.us, passed));
+        }
+        self.gateway.turn();
+        Some((open, rows))
+    }
+
+    /// With the sparklines or, cheaper, without.
+    pub fn picture(&self, histories: bool) -> Now {
+        let daemon = self.daemon.iter().map(|(pid, process)| now::Process {
+            name: process.name.clone(),
+            pid: *pid,
+            cpu_percent: process.cpu.mean().unwrap_or(0.0),
+            memory_bytes: process.memory_bytes,
         });
+        let apps = self.apps.values();
         Now {
-            time_ms: self.time_ms,
+            time_ms: self.at.time_ms,
             version: self.version.into(),
-            apps: apps.collect(),
+            host: self.host.clone(),
+            daemon: daemon.collect(),
+            apps: apps.map(|app| app.picture(self.at.us, histories)).collect(),
+            gateway: self.gateway.picture(self.at.us, histories),
             ..Now::default()
         }
     }
 }
+
+/// Whose preload speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    pub app: String,
+    pub worker: u32,
+    pub instance: u32,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! The metrics' thread: what it is told, and what it does once a second.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monitor_spec::ask::{Answer, Ask};
 use monitor_spec::now::Now;
 use monitor_spec::{Heard, Inbox, Replier, Word};
 
 use crate::Options;
-use crate::engine::Engine;
+use crate::engine::samples::Samples;
+use crate::engine::{Engine, Moment};
 use crate::outlets::Outlets;
 
 /// Clients that get every picture.
@@ -53,6 +54,7 @@ fn next_tick(now_ms: i64) -> i64 {
 }
 
 struct Monitor {
+    begun: Instant,
     engine: Engine,
     outlets: Outlets,
     watchers: Vec<Box<dyn Replier>>,
@@ -62,19 +64,30 @@ struct Monitor {
 
 impl Monitor {
     fn new(options: Options) -> Self {
+        let begun = Instant::now();
+        let at = Moment {
+            time_ms: epoch_ms(),
+            us: 0,
+            seconds: 1.0,
+        };
         Self {
-            engine: Engine::new(epoch_ms(), options.version),
+            engine: Engine::new(at, options.version),
+            begun,
             outlets: Outlets::new(&options),
             watchers: Vec::new(),
             now: Now::default(),
         }
     }
 
+    fn us(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn hear(&mut self, word: Word) {
         match word {
             Word::State(state) => self.engine.state(*state),
             Word::Event(event) => self.engine.event(event),
-            Word::Edge(report) => self.engine.edge(*report),
+            Word::Edge(report) => self.engine.edge(self.us(), *report),
             Word::Agent { .. } | Word::End => {}
             Word::Ask { ask, reply } => self.answer(ask, reply),
         }
@@ -87,12 +100,14 @@ impl Monitor {
             Ask::Series(_) | Ask::Endpoints { .. } | Ask::Events { .. } => {
                 reply.failed("nothing is kept yet".into());
             }
-            Ask::Exposition | Ask::Alerts | Ask::Configure(_) | Ask::Settings => {
-                match self.outlets.answer(ask, &self.now, self.engine.totals()) {
-                    Ok(answer) => reply.done(answer),
-                    Err(why) => reply.failed(why),
-                }
-            }
+            Ask::Exposition
+            | Ask::OpenMetrics
+            | Ask::Alerts
+            | Ask::Configure(_)
+            | Ask::Settings => match self.outlets.answer(ask, &self.now, self.engine.totals()) {
+                Ok(answer) => reply.done(answer),
+                Err(why) => reply.failed(why),
+            },
         }
     }
 
@@ -114,7 +129,8 @@ impl Monitor {
     }
 
     fn tick(&mut self, now_ms: i64) {
-        self.engine.tick(now_ms);
+        let us = self.us();
+        self.engine.tick(now_ms, us, Samples::default());
         let mut now = self.engine.picture(false);
         now.events = self.engine.take_events();
         let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());

@@ -1,0 +1,306 @@
+use histogram::Histogram;
+use monitor_spec::state;
+
+use super::samples::{Reading, Sample};
+use super::*;
+
+const START_MS: i64 = 1_700_000_000_000;
+
+struct World {
+    engine: Engine,
+    us: u64,
+    second: i64,
+}
+
+impl World {
+    fn new(workers: u32) -> Self {
+        let at = Moment {
+            time_ms: START_MS,
+            us: 0,
+            seconds: 1.0,
+        };
+        let mut engine = Engine::new(at, "1");
+        engine.state(state_of(workers));
+        Self {
+            engine,
+            us: 0,
+            second: 0,
+        }
+    }
+
+    fn tick_with(&mut self, samples: Samples) -> Second {
+        self.second += 1;
+        self.us += 1_000_000;
+        self.engine
+            .tick(START_MS + self.second * 1_000, self.us, samples)
+    }
+
+    fn tick(&mut self) -> Second {
+        self.tick_with(Samples::default())
+    }
+
+    fn report(&mut self, instance: u32, report: agent::Report) -> bool {
+        let from = Reporter {
+            app: "api".into(),
+            worker: instance + 10,
+            instance,
+        };
+        self.engine.report(self.us + 1, &from, report)
+    }
+
+    fn app(&self) -> now::App {
+        self.engine.picture(true).apps.remove(0)
+    }
+}
+
+fn state_of(workers: u32) -> State {
+    let workers = (0..workers).map(|instance| state::Worker {
+        id: instance + 10,
+        instance,
+        pid: Some(1_000 + instance),
+        ..state::Worker::default()
+    });
+    State {
+        apps: vec![state::App {
+            name: "api".into(),
+            workers: workers.collect(),
+            ..state::App::default()
+        }],
+        ..State::default()
+    }
+}
+
+fn latencies(values: impl IntoIterator<Item = u64>) -> Histogram {
+    let mut histogram = Histogram::new();
+    values.into_iter().for_each(|value| histogram.record(value));
+    histogram
+}
+
+fn report(route: &str, latency: Histogram, errors_5xx: u64) -> agent::Report {
+    agent::Report {
+        v: 1,
+        took_ms: 1_000.0,
+        active_ms: 500.0,
+        idle_ms: 500.0,
+        routes: vec![agent::Route {
+            method: "GET".into(),
+            route: route.into(),
+            errors_5xx,
+            latency,
+            ..agent::Route::default()
+        }],
+        ..agent::Report::default()
+    }
+}
+
+#[test]
+fn percentiles_are_of_all_workers_requests() {
+    let mut world = World::new(2);
+    let mut all = Vec::new();
+    for second in 0..10u64 {
+        for instance in 0..2u64 {
+            let values: Vec<u64> = (0..50)
+                .map(|n| 1_000 * (1 + n * (1 + instance)) + second)
+                .collect();
+            all.extend(values.clone());
+            assert!(world.report(instance as u32, report("/a", latencies(values), 5)));
+        }
+        world.tick();
+    }
+    all.sort_unstable();
+    let app = world.app();
+    let latency = app.traffic.latency.unwrap();
+    for (share, got) in [
+        (0.5, latency.p50_us),
+        (0.95, latency.p95_us),
+        (0.99, latency.p99_us),
+    ] {
+        let exact = all[((share * all.len() as f64).ceil() as usize) - 1] as f64;
+        assert!(
+            (got / exact - 1.0).abs() < 0.016,
+            "{share}: {got} for {exact}"
+        );
+    }
+    assert_eq!(app.traffic.source, now::Source::Agent);
+    assert_eq!((app.traffic.rate, app.traffic.errors_5xx), (100.0, 10.0));
+    assert_eq!(app.endpoints[0].requests, 1_000);
+    assert!((app.endpoints[0].traffic.rate - 100.0).abs() < 1.0);
+    assert_eq!(app.utilization, Some(0.5));
+    let row = world.engine.totals().endpoints.values().next().unwrap();
+    assert_eq!((row.latency.count(), row.errors_5xx), (1_000, 100));
+}
+
+#[test]
+fn a_liar_distorts_nothing() {
+    let mut world = World::new(2);
+    for _ in 0..10 {
+        for _ in 0..100 {
+            let mut lie = report("/a", latencies([50; 10]), 0);
+            lie.took_ms = 1e300;
+            lie.active_ms = 1e308;
+            lie.delay = Some(agent::Delay {
+                max_us: u64::MAX,
+                p99_us: u64::MAX,
+                ..agent::Delay::default()
+            });
+            world.report(0, lie);
+        }
+        world.report(1, report("/b", latencies([50; 10]), 0));
+        world.tick();
+    }
+    let app = world.app();
+    // Four reports a second are taken at most.
+    assert!(
+        app.workers[0].traffic.rate <= 40.0,
+        "{:?}",
+        app.workers[0].traffic
+    );
+    assert_eq!(app.workers[1].traffic.rate, 10.0);
+    assert!(app.workers[1].lag_max_us.is_none());
+    assert!(app.utilization.unwrap() <= 1.0);
+    let mut huge = Histogram::new();
+    huge.record_many(1, REQUESTS_MAX + 1);
+    assert!(!world.report(1, report("/b", huge, 0)));
+}
+
+#[test]
+fn without_a_preload_the_gateway_is_asked() {
+    let mut world = World::new(1);
+    for _ in 0..10 {
+        let route = edge::Route {
+            site: "s".into(),
+            route: "/*".into(),
+            method: "GET".into(),
+            endpoint: "/x".into(),
+            app: Some("api".into()),
+            classes: [0, 15, 0, 0, 5],
+            latency: latencies([700; 20]),
+            ..edge::Route::default()
+        };
+        let upstream = edge::Upstream {
+            group: "api".into(),
+            instance: Some(0),
+            requests: 20,
+            in_flight: 3,
+            ..edge::Upstream::default()
+        };
+        let report = edge::Report {
+            routes: vec![route],
+            upstreams: vec![upstream],
+            cache_hits: 1,
+            cache_misses: 3,
+            ..edge::Report::default()
+        };
+        world.engine.edge(world.us, report);
+        world.tick();
+    }
+    let picture = world.engine.picture(false);
+    let app = &picture.apps[0];
+    assert_eq!(app.traffic.source, now::Source::Gateway);
+    assert_eq!((app.traffic.rate, app.traffic.errors_5xx), (20.0, 5.0));
+    assert_eq!(app.traffic.in_flight, 3);
+    assert_eq!(app.endpoints[0].route, "/x");
+    assert_eq!(app.workers[0].traffic.rate, 20.0);
+    let gateway = picture.gateway.unwrap();
+    assert_eq!(gateway.routes[0].app.as_deref(), Some("api"));
+    assert_eq!(gateway.cache_hit_ratio, Some(0.25));
+    // With reports of the preload, those count.
+    world.report(0, report("/a", latencies([50; 7]), 0));
+    world.tick();
+    assert_eq!(world.app().traffic.source, now::Source::Agent);
+    for _ in 0..20 {
+        world.tick();
+    }
+    assert_eq!(world.engine.picture(false).gateway, None);
+}
+
+#[test]
+fn utilization_is_corrected_for_waiting() {
+    let mut world = World::new(1);
+    for n in 0..12u64 {
+        let reading = |value| Reading {
+            at_us: n * 1_000_000,
+            value: n * value,
+        };
+        let sample = Sample {
+            cpu_us: reading(250_000),
+            main_run_us: Some(reading(250_000)),
+            main_wait_us: Some(reading(750_000)),
+            memory_bytes: 5,
+            ..Sample::default()
+        };
+        let mut busy = report("/a", latencies([50]), 0);
+        busy.active_ms = 1_000.0;
+        busy.idle_ms = 0.0;
+        world.report(0, busy);
+        world.tick_with(Samples {
+            workers: [(10, sample)].into(),
+            ..Samples::default()
+        });
+    }
+    let app = world.app();
+    assert_eq!(app.utilization, Some(0.25));
+    assert_eq!(app.cpu_percent, 25.0);
+    let totals = world.engine.totals().workers.values().next().unwrap();
+    assert_eq!(totals.cpu_us, 11 * 250_000);
+}
+
+#[test]
+fn a_preload_that_falls_silent_is_behind_a_blocked_loop() {
+    let mut world = World::new(1);
+    world.report(0, report("/a", latencies([50]), 0));
+    for _ in 0..8 {
+        world.tick();
+    }
+    let lag = world.app().lag_max_us.unwrap();
+    assert!((6_000_000..=8_000_000).contains(&lag), "{lag}");
+}
+
+#[test]
+fn without_a_preload_pings_tell_the_lag() {
+    let mut world = World::new(1);
+    let mut state = state_of(1);
+    state.apps[0].workers[0].ping_us = Some(2_500);
+    world.engine.state(state);
+    world.tick();
+    assert_eq!(world.app().lag_max_us, Some(2_500));
+}
+
+#[test]
+fn rows_for_the_store() {
+    let mut world = World::new(2);
+    let mut slots = Vec::new();
+    for _ in 0..25 {
+        world.report(0, report("/a", latencies([50; 4]), 1));
+        let second = world.tick();
+        let app = second
+            .rows
+            .iter()
+            .find(|row| row.scope == Scope::App("api".into()));
+        let app = app.unwrap();
+        assert_eq!(app.latency.as_ref().unwrap().count(), 4);
+        assert!(app.values.contains(&(Metric::Rate, 4.0)));
+        slots.extend(second.slot);
+    }
+    assert_eq!(slots.len(), 2);
+    let (start, rows) = &slots[1];
+    assert_eq!(start % 10, 0);
+    let endpoint = Scope::Endpoint("api".into(), "GET /a".into());
+    let row = rows.iter().find(|row| row.scope == endpoint).unwrap();
+    assert_eq!(row.latency.as_ref().unwrap().count(), 40);
+    assert!(row.values.contains(&(Metric::Rate, 4.0)));
+    let worker = Scope::Worker("api".into(), 0);
+    let row = rows.iter().find(|row| row.scope == worker).unwrap();
+    assert_eq!(row.latency.as_ref().unwrap().count(), 40);
+}
+
+#[test]
+fn a_deleted_app_leaves_nothing() {
+    let mut world = World::new(1);
+    world.report(0, report("/a", latencies([50]), 0));
+    world.tick();
+    world.engine.state(State::default());
+    world.tick();
+    assert!(world.engine.picture(true).apps.is_empty());
+    assert!(world.engine.totals().endpoints.is_empty());
+}
