@@ -7,6 +7,8 @@
 //! - `run`: the thread that joins them.
 
 pub mod engine;
+pub mod exposition;
+pub mod family;
 pub mod outlets;
 #[expect(dead_code, reason = "the store comes next")]
 mod row;
