@@ -6,6 +6,7 @@
 //! - `outlets`: exposition, OTLP, alerts; told once a second.
 //! - `run`: the thread that joins them.
 
+pub mod alerts;
 pub mod engine;
 pub mod exposition;
 pub mod family;
@@ -14,6 +15,7 @@ pub mod outlets;
 mod row;
 mod run;
 pub mod totals;
+mod write;
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -43,9 +45,10 @@ pub struct Running {
 /// No thread can be started.
 pub fn start(options: Options) -> std::io::Result<Running> {
     let (handle, inbox) = monitor_spec::channel();
+    let own = handle.clone();
     let thread = std::thread::Builder::new()
         .name("metrics".into())
-        .spawn(move || run::run(options, &inbox))?;
+        .spawn(move || run::run(options, own, &inbox))?;
     Ok(Running { handle, thread })
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monitor_spec::ask::{Answer, Ask};
 use monitor_spec::now::Now;
-use monitor_spec::{Heard, Inbox, Replier, Word};
+use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
 
 use crate::Options;
 use crate::engine::samples::Samples;
@@ -19,8 +19,8 @@ const PHASE_MS: i64 = 500;
 const LEAST_PAUSE_MS: i64 = 200;
 const SECOND_MS: i64 = 1_000;
 
-pub(crate) fn run(options: Options, inbox: &Inbox) {
-    let mut monitor = Monitor::new(options);
+pub(crate) fn run(options: Options, handle: Handle, inbox: &Inbox) {
+    let mut monitor = Monitor::new(options, handle);
     let mut due_ms = next_tick(epoch_ms());
     loop {
         let wait = (due_ms - epoch_ms()).clamp(0, SECOND_MS);
@@ -63,7 +63,7 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn new(options: Options) -> Self {
+    fn new(options: Options, handle: Handle) -> Self {
         let begun = Instant::now();
         let at = Moment {
             time_ms: epoch_ms(),
@@ -73,7 +73,7 @@ impl Monitor {
         Self {
             engine: Engine::new(at, options.version),
             begun,
-            outlets: Outlets::new(&options),
+            outlets: Outlets::new(&options, handle),
             watchers: Vec::new(),
             now: Now::default(),
         }
