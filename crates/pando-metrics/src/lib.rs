@@ -10,10 +10,14 @@ pub mod alerts;
 pub mod engine;
 pub mod exposition;
 pub mod family;
+pub mod listen;
+mod notify;
 pub mod outlets;
 #[expect(dead_code, reason = "the store comes next")]
 mod row;
+mod post;
 mod run;
+pub mod settings;
 pub mod totals;
 mod write;
 

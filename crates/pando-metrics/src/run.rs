@@ -85,7 +85,10 @@ impl Monitor {
 
     fn hear(&mut self, word: Word) {
         match word {
-            Word::State(state) => self.engine.state(*state),
+            Word::State(state) => {
+                self.outlets.told();
+                self.engine.state(*state);
+            }
             Word::Event(event) => self.engine.event(event),
             Word::Edge(report) => self.engine.edge(self.us(), *report),
             Word::Agent { .. } | Word::End => {}
