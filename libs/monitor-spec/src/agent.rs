@@ -97,7 +97,11 @@ pub struct Route {
     pub errors_5xx: u64,
     /// Connections that ended before the answer.
     pub aborted: u64,
-    /// Microseconds from the request's head to the answer's end; its count is that of the requests.
+    /// Event streams (`text/event-stream`) that ended after more than a second. Their time is no
+    /// latency, so they are not in `latency`.
+    pub streams: u64,
+    /// Microseconds from the request's head to the answer's end; its count is that of the requests
+    /// without `streams`.
     #[serde(flatten)]
     pub latency: Histogram,
 }
@@ -167,7 +171,7 @@ pub fn parse(bytes: &[u8]) -> Result<Report, BadReport> {
     for route in &mut report.routes {
         cut(&mut route.method);
         cut(&mut route.route);
-        let count = route.latency.count();
+        let count = route.latency.count().saturating_add(route.streams);
         route.errors_4xx = route.errors_4xx.min(count);
         route.errors_5xx = route.errors_5xx.min(count - route.errors_4xx);
         route.aborted = route.aborted.min(count);

@@ -246,6 +246,9 @@ pub(super) fn app_environment(spec: &AppSpec) -> BTreeMap<String, String> {
         "NODE_CHANNEL_FD",
         "NODE_CHANNEL_SERIALIZATION_MODE",
         "NODE_UNIQUE_ID",
+        // Of a worker whose app started us.
+        FD_VARIABLE,
+        "PANDO_AGENT_PID",
     ] {
         env.remove(foreign);
     }

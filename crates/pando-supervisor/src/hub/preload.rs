@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const SOURCE: &str = include_str!("agent.js");
+use node_agent::SOURCE;
 
 /// Writes the preload where a worker can read it and returns its path: below `home`, or for an app
 /// that runs as another user, who may not look into `home`, in a directory of the temp dir.

@@ -1,0 +1,77 @@
+// Joins the parts and starts them, in the process that the supervisor started and in its worker
+// threads; not in processes that it forks, which inherit NODE_OPTIONS.
+
+const FD_VARIABLE = 'PANDO_AGENT_FD';
+// Says whose environment it is: a thread has its process's, a child has its parent's.
+const PID_VARIABLE = 'PANDO_AGENT_PID';
+const THREAD_DATA = 'pando.agent.fd';
+
+// Taken before the app can replace them.
+const stringify = JSON.stringify;
+const byteLength = Buffer.byteLength;
+const memoryUsage = process.memoryUsage;
+
+// JSON, cut to a name's length.
+function quote(text) {
+  const name = String(text);
+  return stringify(name.length > MAX_NAME ? name.slice(0, MAX_NAME) : name);
+}
+
+// A function of which no exception gets out: after the first it does nothing any more.
+function guard(work) {
+  let broken = false;
+  return (argument) => {
+    if (broken) return;
+    try {
+      work(argument);
+    } catch {
+      broken = true;
+    }
+  };
+}
+
+// The inherited descriptor's number, taken out of the environment so that children do not see it.
+function takeFd() {
+  const { env } = process;
+  const given = env[FD_VARIABLE];
+  const own = String(process.pid);
+  if (given === undefined && env[PID_VARIABLE] !== own) return undefined;
+  const threads = require('worker_threads');
+  if (!threads.isMainThread) return { fd: threads.getEnvironmentData(THREAD_DATA), thread: threads.threadId };
+  if (given === undefined) return undefined;
+  delete env[FD_VARIABLE];
+  env[PID_VARIABLE] = own;
+  const fd = Number(given);
+  threads.setEnvironmentData(THREAD_DATA, fd);
+  return { fd, thread: 0 };
+}
+
+function startReports(fd, thread, channels, timers) {
+  const hooks = require('perf_hooks');
+  const socket = new Socket(require('fs'), fd);
+  if (!socket.isSocket) return;
+  const now = hooks.performance.now.bind(hooks.performance);
+  const router = new Router();
+  const server = new HttpServer(router, now);
+  server.watch(channels, guard);
+  const runtime = new Runtime(hooks, now, guard);
+  const outgoing = { table: { busy: () => [] } };
+  new Reporter(socket, thread, { now, router, server, runtime, outgoing }).start(timers, Math.random);
+}
+
+function start() {
+  const taken = takeFd();
+  if (taken === undefined) return;
+  const channels = require('diagnostics_channel');
+  const { setTimeout, clearTimeout, setInterval, clearInterval } = require('timers');
+  const timers = { setTimeout, clearTimeout, setInterval, clearInterval };
+  if (taken.thread === 0) {
+    const isWorker = require('cluster').isWorker && typeof process.send === 'function';
+    if (isWorker) listenForDrain(channels, timers);
+  }
+  if (Number.isInteger(taken.fd) && taken.fd > 2) startReports(taken.fd, taken.thread, channels, timers);
+}
+
+try {
+  start();
+} catch { /* the app runs without it */ }
