@@ -27,6 +27,7 @@ use meter::{Meter, Window};
 use samples::Samples;
 
 use crate::row::{Row, Scope, Second};
+use crate::sample::Target;
 use crate::totals::Totals;
 
 pub(crate) use endpoints::SLOT_S;
@@ -55,6 +56,8 @@ pub struct Engine {
     apps: BTreeMap<String, App>,
     gateway: Gateway,
     host: now::Host,
+    /// Of root and supervisor.
+    pids: (u32, u32),
     daemon: BTreeMap<u32, Process>,
     events: Vec<Event>,
     counts: Counts,
@@ -79,6 +82,7 @@ impl Engine {
             apps: BTreeMap::new(),
             gateway: Gateway::default(),
             host: now::Host::default(),
+            pids: (0, 0),
             daemon: BTreeMap::new(),
             events: Vec::new(),
             counts: Counts::new(at.time_ms),
@@ -87,6 +91,7 @@ impl Engine {
     }
 
     pub fn state(&mut self, state: State) {
+        self.pids = (state.root_pid, state.supervisor_pid);
         let is_told = |name: &String| state.apps.iter().any(|app| app.name == *name);
         let counts = &mut self.counts;
         self.apps.retain(|name, _| {
@@ -101,21 +106,45 @@ impl Engine {
         }
     }
 
-    /// What a worker's preload says. False: it was not taken, for there are too many, or it
-    /// makes no sense, or nobody knows the worker yet.
-    pub fn report(&mut self, now_us: u64, from: &Reporter, report: agent::Report) -> bool {
-        let count = report.routes.iter().map(|r| r.latency.count());
-        if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
-            return false;
-        }
+    /// What a worker's preload says; without a report, whether one would be taken.
+    pub fn report(&mut self, us: u64, from: &Reporter, report: Option<agent::Report>) -> Taken {
         let id = (from.instance, from.worker);
         let app = self.apps.get_mut(&from.app);
-        app.is_some_and(|app| app.report(now_us, id, report))
+        let Some(app) = app.filter(|app| app.workers.contains_key(&id)) else {
+            return Taken::Unknown;
+        };
+        let Some(report) = report else {
+            return Taken::Yes;
+        };
+        let routes = report.routes.iter();
+        let count = routes.map(|r| r.latency.count().saturating_add(r.streams));
+        if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
+            return Taken::Nonsense;
+        }
+        if app.report(us, id, report) {
+            Taken::Yes
+        } else {
+            Taken::TooMany
+        }
     }
 
-    pub fn knows(&self, from: &Reporter) -> bool {
-        let app = self.apps.get(&from.app);
-        app.is_some_and(|app| app.workers.contains_key(&(from.instance, from.worker)))
+    /// The processes to sample.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let workers = self.apps.values().flat_map(|app| app.workers.iter());
+        let targets = workers.filter_map(|((_, id), worker)| {
+            Some(Target {
+                worker: *id,
+                pid: worker.told.pid?,
+                tree: worker.told.tree,
+                watch_loop: !worker.agent,
+            })
+        });
+        targets.collect()
+    }
+
+    /// Root and supervisor.
+    pub(crate) fn pando(&self) -> [(&'static str, u32); 2] {
+        [("root", self.pids.0), ("supervisor", self.pids.1)]
     }
 
     pub fn edge(&mut self, now_us: u64, report: edge::Report) {
@@ -244,6 +273,17 @@ impl Engine {
             ..Now::default()
         }
     }
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Yes,
+    /// Nobody knows the worker yet.
+    Unknown,
+    TooMany,
+    /// More requests than there can be.
+    Nonsense,
 }
 
 /// Whose preload speaks.

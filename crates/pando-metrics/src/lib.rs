@@ -6,6 +6,7 @@
 //! - `outlets`: exposition, OTLP, alerts; told once a second.
 //! - `run`: the thread that joins them.
 
+mod agents;
 pub mod alerts;
 pub mod engine;
 pub mod exposition;
@@ -17,7 +18,11 @@ pub mod outlets;
 mod row;
 mod post;
 mod run;
+<<<<<<< HEAD
 pub mod settings;
+=======
+mod sample;
+>>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
 pub mod totals;
 mod write;
 

@@ -4,12 +4,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monitor_spec::ask::{Answer, Ask};
 use monitor_spec::now::Now;
+<<<<<<< HEAD
 use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
+=======
+use monitor_spec::state::Event;
+use monitor_spec::{Heard, Inbox, Replier, Word};
+>>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
 
 use crate::Options;
-use crate::engine::samples::Samples;
-use crate::engine::{Engine, Moment};
+use crate::agents::Agents;
+use crate::engine::{Engine, Moment, Reporter};
 use crate::outlets::Outlets;
+use crate::sample::Sampler;
 
 /// Clients that get every picture.
 const WATCHERS_MAX: usize = 64;
@@ -56,6 +62,8 @@ fn next_tick(now_ms: i64) -> i64 {
 struct Monitor {
     begun: Instant,
     engine: Engine,
+    agents: Agents,
+    sampler: Sampler,
     outlets: Outlets,
     watchers: Vec<Box<dyn Replier>>,
     /// The last picture, without histories.
@@ -73,7 +81,13 @@ impl Monitor {
         Self {
             engine: Engine::new(at, options.version),
             begun,
+<<<<<<< HEAD
             outlets: Outlets::new(&options, handle),
+=======
+            agents: Agents::new(),
+            sampler: Sampler::new(options.dir.parent().unwrap_or(&options.dir)),
+            outlets: Outlets::new(&options),
+>>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
             watchers: Vec::new(),
             now: Now::default(),
         }
@@ -91,7 +105,20 @@ impl Monitor {
             }
             Word::Event(event) => self.engine.event(event),
             Word::Edge(report) => self.engine.edge(self.us(), *report),
-            Word::Agent { .. } | Word::End => {}
+            Word::Agent {
+                app,
+                worker,
+                instance,
+                socket,
+            } => {
+                let from = Reporter {
+                    app,
+                    worker,
+                    instance,
+                };
+                self.agents.add(from, socket);
+            }
+            Word::End => {}
             Word::Ask { ask, reply } => self.answer(ask, reply),
         }
     }
@@ -133,8 +160,12 @@ impl Monitor {
 
     fn tick(&mut self, now_ms: i64) {
         let us = self.us();
-        self.engine.tick(now_ms, us, Samples::default());
+        self.read_agents(now_ms, us);
+        let (targets, pando) = (self.engine.targets(), self.engine.pando());
+        let samples = self.sampler.look(us, &targets, &pando);
+        let _second = self.engine.tick(now_ms, us, samples);
         let mut now = self.engine.picture(false);
+        now.problems = self.agents.problems(us);
         now.events = self.engine.take_events();
         let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());
         now.events.extend(more);
@@ -143,6 +174,24 @@ impl Monitor {
             let picture = Answer::Now(Box::new(self.picture()));
             self.watchers
                 .retain(|watcher| watcher.push(picture.clone()));
+        }
+    }
+
+    fn read_agents(&mut self, now_ms: i64, us: u64) {
+        let engine = &mut self.engine;
+        let bad = self
+            .agents
+            .read(us, |from, report| engine.report(us, from, report));
+        for (from, why) in bad {
+            let Reporter { app, instance, .. } = from;
+            tracing::warn!(%app, worker.instance = instance, %why, "a report of a preload was not taken");
+            self.engine.event(Event {
+                time_ms: now_ms,
+                app,
+                worker: Some(instance),
+                kind: "bad-report".into(),
+                text: format!("its preload's report was not taken: {why}"),
+            });
         }
     }
 

@@ -25,13 +25,21 @@ pub struct EndpointKey {
     pub route: String,
 }
 
-/// Microseconds inside the app; the count of `latency` is that of the requests.
+/// Microseconds inside the app.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoint {
+    /// Long event streams; they have no latency.
+    pub streams: u64,
     pub errors_4xx: u64,
     pub errors_5xx: u64,
     pub aborted: u64,
     pub latency: Histogram,
+}
+
+impl Endpoint {
+    pub fn requests(&self) -> u64 {
+        self.latency.count().saturating_add(self.streams)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

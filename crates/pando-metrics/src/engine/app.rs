@@ -195,7 +195,7 @@ impl App {
         let mut row = Row::new(Scope::App(self.told.name.clone()));
         let per_second = |count: u64| count as f64 / at.seconds.max(0.1);
         if let Some(requests) = &requests {
-            row.set(Metric::Rate, per_second(requests.latency.count()))
+            row.set(Metric::Rate, per_second(requests.requests()))
                 .set(Metric::Errors5xx, per_second(requests.errors_5xx))
                 .set(Metric::Errors4xx, per_second(requests.errors_4xx))
                 .set(Metric::InFlight, in_flight as f64);
@@ -287,7 +287,7 @@ impl App {
         let mut rows = Vec::new();
         for ((method, route), requests) in endpoints {
             let mut row = Row::new(Scope::Endpoint(app.clone(), endpoint_name(&method, &route)));
-            row.set(Metric::Rate, per_second(requests.latency.count()))
+            row.set(Metric::Rate, per_second(requests.requests()))
                 .set(Metric::Errors5xx, per_second(requests.errors_5xx))
                 .set(Metric::Errors4xx, per_second(requests.errors_4xx));
             row.latency = some(&requests.latency);
@@ -385,7 +385,7 @@ fn endpoints(rows: &Rows, source: Source) -> Vec<now::Endpoint> {
         .map(|((method, route), requests)| now::Endpoint {
             method: method.clone(),
             route: route.clone(),
-            requests: requests.latency.count(),
+            requests: requests.requests(),
             time_share: requests.latency.sum() as f64 / all_us.max(1.0),
             traffic: requests.traffic(source, 0, seconds),
         })

@@ -106,7 +106,7 @@ impl Gateway {
         }
         let row = self.row(&requests, sums, per_second);
         let mut point = Point::default();
-        point.set(spark::RATE, Some(per_second(requests.latency.count())));
+        point.set(spark::RATE, Some(per_second(requests.requests())));
         point.set(spark::P95, requests.latency.quantile(0.95));
         point.set(spark::ERRORS, Some(per_second(requests.errors_5xx)));
         self.sparks.push(point);
@@ -131,7 +131,7 @@ impl Gateway {
     fn row(&self, requests: &Requests, sums: [u64; 6], per_second: impl Fn(u64) -> f64) -> Row {
         let [bytes_in, bytes_out, hits, misses, limited, retries] = sums;
         let mut row = Row::new(Scope::Gateway);
-        row.set(Metric::Rate, per_second(requests.latency.count()))
+        row.set(Metric::Rate, per_second(requests.requests()))
             .set(Metric::Errors5xx, per_second(requests.errors_5xx))
             .set(Metric::Errors4xx, per_second(requests.errors_4xx))
             .set(Metric::InFlight, self.in_flight as f64)
@@ -161,7 +161,7 @@ impl Gateway {
                 site: name.0.clone(),
                 route: name.1.clone(),
                 app: self.apps.get(name).cloned().flatten(),
-                requests: requests.latency.count(),
+                requests: requests.requests(),
                 traffic: requests.traffic(Source::Gateway, 0, seconds),
             })
             .collect();

@@ -7,13 +7,14 @@ use monitor_spec::agent;
 use monitor_spec::edge;
 use monitor_spec::now::{Latency, Source, Traffic, WINDOW_S};
 
-use crate::totals::{self, Endpoint as Requests};
+use crate::totals::Endpoint as Requests;
 
 impl Requests {
     pub(crate) fn add(&mut self, other: &Self) {
         self.errors_4xx = self.errors_4xx.saturating_add(other.errors_4xx);
         self.errors_5xx = self.errors_5xx.saturating_add(other.errors_5xx);
         self.aborted = self.aborted.saturating_add(other.aborted);
+        self.streams = self.streams.saturating_add(other.streams);
         self.latency.merge(&other.latency);
     }
 
@@ -28,7 +29,7 @@ impl Requests {
         };
         Traffic {
             source,
-            rate: per_second(self.latency.count()),
+            rate: per_second(self.requests()),
             errors_5xx: per_second(self.errors_5xx),
             errors_4xx: per_second(self.errors_4xx),
             in_flight,
@@ -37,7 +38,7 @@ impl Requests {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.latency.is_empty() && self.aborted == 0
+        self.requests() == 0 && self.aborted == 0
     }
 }
 
@@ -47,16 +48,8 @@ impl From<&agent::Route> for Requests {
             errors_4xx: route.errors_4xx,
             errors_5xx: route.errors_5xx,
             aborted: route.aborted,
+            streams: route.streams,
             latency: route.latency.clone(),
-        }
-    }
-}
-
-impl From<&agent::Outgoing> for totals::Outgoing {
-    fn from(out: &agent::Outgoing) -> Self {
-        Self {
-            errors: out.errors,
-            latency: out.latency.clone(),
         }
     }
 }
@@ -67,6 +60,7 @@ impl From<&edge::Route> for Requests {
             errors_4xx: route.classes[3],
             errors_5xx: route.classes[4],
             aborted: route.aborted,
+            streams: 0,
             latency: route.latency.clone(),
         }
     }

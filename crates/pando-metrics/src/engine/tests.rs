@@ -45,7 +45,7 @@ impl World {
             worker: instance + 10,
             instance,
         };
-        self.engine.report(self.us + 1, &from, report)
+        self.engine.report(self.us + 1, &from, Some(report)) == Taken::Yes
     }
 
     fn app(&self) -> now::App {
