@@ -14,15 +14,12 @@ pub mod family;
 pub mod listen;
 mod notify;
 pub mod outlets;
+mod post;
 #[expect(dead_code, reason = "the store comes next")]
 mod row;
-mod post;
 mod run;
-<<<<<<< HEAD
-pub mod settings;
-=======
 mod sample;
->>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
+pub mod settings;
 pub mod totals;
 mod write;
 

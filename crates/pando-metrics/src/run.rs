@@ -4,12 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monitor_spec::ask::{Answer, Ask};
 use monitor_spec::now::Now;
-<<<<<<< HEAD
-use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
-=======
 use monitor_spec::state::Event;
-use monitor_spec::{Heard, Inbox, Replier, Word};
->>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
+use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
 
 use crate::Options;
 use crate::agents::Agents;
@@ -81,13 +77,9 @@ impl Monitor {
         Self {
             engine: Engine::new(at, options.version),
             begun,
-<<<<<<< HEAD
-            outlets: Outlets::new(&options, handle),
-=======
             agents: Agents::new(),
             sampler: Sampler::new(options.dir.parent().unwrap_or(&options.dir)),
-            outlets: Outlets::new(&options),
->>>>>>> efe7280 (metrics: /proc, cgroups, the sockets of preloads)
+            outlets: Outlets::new(&options, handle),
             watchers: Vec::new(),
             now: Now::default(),
         }

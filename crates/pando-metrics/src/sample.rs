@@ -147,7 +147,8 @@ impl Sampler {
             sample.main_run_us = Some(reading(now_us, main.run_ns / 1_000));
             sample.main_wait_us = Some(reading(now_us, main.wait_ns / 1_000));
         }
-        if (self.second + u64::from(pid)) % SLOW_S == 0 || known.slow.is_none() {
+        let turn = self.second.wrapping_add(u64::from(pid));
+        if turn.is_multiple_of(SLOW_S) || known.slow.is_none() {
             known.slow = threads(&mut self.reader, pid).map(|all| {
                 let wait = reading(now_us, all.wait_ns / 1_000);
                 (wait, reading(now_us, all.slices))

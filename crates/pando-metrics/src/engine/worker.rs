@@ -137,7 +137,7 @@ impl Worker {
         if let Some(sample) = sample {
             self.sampled(at, sample, &mut second);
         }
-        self.from_outside(at, &mut second);
+        self.look_from_outside(at, &mut second);
         let edge = Requests {
             errors_5xx: self.edge.failures,
             latency: counted(self.edge.requests),
@@ -243,7 +243,7 @@ impl Worker {
     }
 
     /// Of a loop that does not speak for itself: pings, and what the kernel says.
-    fn from_outside(&mut self, at: Moment, second: &mut WorkerSecond) {
+    fn look_from_outside(&mut self, at: Moment, second: &mut WorkerSecond) {
         let seen = if self.agent {
             self.overdue_us(at.us)
         } else {

@@ -97,6 +97,7 @@ fn all_totals(name: &str) -> Totals {
     };
     let latency = histogram(&[900, 1_000, 1_001, 30_000, 20_000_000]);
     let endpoint = totals::Endpoint {
+        streams: 0,
         errors_4xx: 1,
         errors_5xx: 2,
         aborted: 1,
