@@ -3,6 +3,7 @@
 mod cache;
 mod change;
 mod completions;
+mod dashboard;
 mod edge;
 mod env;
 mod events;
@@ -92,6 +93,8 @@ pub enum Verb {
     Signal(change::SignalArgs),
     /// Show what happens to apps, as it happens
     Events,
+    /// Show everything in a browser
+    Dashboard(dashboard::DashboardArgs),
     /// Show what `up` would do
     Plan(file::FileArgs),
     /// Make it so as pando.toml says
@@ -159,6 +162,7 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Env(args) => env::env(&args, ctx),
         Verb::Signal(args) => change::signal(&args, ctx),
         Verb::Events => events::events(ctx),
+        Verb::Dashboard(args) => dashboard::dashboard(&args, ctx),
         Verb::Plan(args) => file::plan(&args, ctx),
         Verb::Up(args) => file::up(&args, ctx),
         Verb::Down(args) => file::down(&args, ctx),

@@ -168,6 +168,17 @@ impl Context {
         ExpectedError::failed(what, why, fix).into()
     }
 
+    /// Drives a future to its end, after [`Context::reach`].
+    ///
+    /// # Errors
+    /// There is no runtime yet.
+    pub fn block_on<F: Future>(&mut self, future: F) -> anyhow::Result<F::Output> {
+        match &self.runtime {
+            Some(runtime) => Ok(runtime.block_on(future)),
+            None => Err(self.nothing_runs()),
+        }
+    }
+
     /// Waits without holding up what the runtime drives.
     pub fn sleep(&mut self, time: Duration) {
         match &self.runtime {
