@@ -170,7 +170,11 @@ mod tests {
             assert_eq!(tried, Err(Refused::Unknown), "{wrong}");
             assert!(access.session(wrong).is_none(), "{wrong}");
         }
-        assert!(access.exchange(at(0), secret(1).text(), session(10)).is_ok());
+        assert!(
+            access
+                .exchange(at(0), secret(1).text(), session(10))
+                .is_ok()
+        );
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
         Some(_) | None => host,
     };
-    LOOPBACK.iter().any(|known| name.eq_ignore_ascii_case(known))
+    LOOPBACK
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The value of a cookie in a `Cookie` header.
@@ -104,7 +106,13 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["127.0.0.1:4000", "localhost:1", "LOCALHOST", "[::1]:80", "[::1]"] {
+        for good in [
+            "127.0.0.1:4000",
+            "localhost:1",
+            "LOCALHOST",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert_eq!(verdict(Kind::Page, &[("host", good)]), Ok(()), "{good}");
         }
         for bad in [

@@ -55,7 +55,9 @@ impl Search {
     }
 
     fn finds(&self, line: &LogLine) -> bool {
-        self.0.as_ref().is_none_or(|regex| regex.is_match(&line.text))
+        self.0
+            .as_ref()
+            .is_none_or(|regex| regex.is_match(&line.text))
     }
 }
 

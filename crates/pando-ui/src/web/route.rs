@@ -186,7 +186,11 @@ fn lines(query: &str) -> Result<Lines, String> {
             apps: if app.is_empty() { vec![] } else { vec![app] },
             worker: number(query, "worker")?,
             stream,
-            lines: if search.is_empty() { keep } else { MAX_SEARCHED },
+            lines: if search.is_empty() {
+                keep
+            } else {
+                MAX_SEARCHED
+            },
             follow: flag(query, "follow"),
             since_ms: number(query, "from")?,
             until_ms: number(query, "to")?,
@@ -228,7 +232,8 @@ mod tests {
 
     #[test]
     fn series_and_spans() {
-        let query = "metrics=rate,latency_p95&app=api&endpoint=GET+%2Fa%2F%3Aid&from=1&to=2&points=9999";
+        let query =
+            "metrics=rate,latency_p95&app=api&endpoint=GET+%2Fa%2F%3Aid&from=1&to=2&points=9999";
         let Route::Series(wanted) = get("/p/x/api/series", query) else {
             panic!("{:?}", get("/p/x/api/series", query));
         };
@@ -247,7 +252,10 @@ mod tests {
             let said = get("/p/x/api/series", wrong);
             assert!(matches!(said, Route::Wrong(_)), "{wrong}: {said:?}");
         }
-        let many = format!("from=1&to=2&metrics={}", ["rate"; MAX_METRICS + 1].join(","));
+        let many = format!(
+            "from=1&to=2&metrics={}",
+            ["rate"; MAX_METRICS + 1].join(",")
+        );
         assert!(matches!(get("/p/x/api/series", &many), Route::Wrong(_)));
         let events = get("/p/x/api/events", "from=1&to=2");
         let expect = Ask::Events {

@@ -21,7 +21,13 @@ const MAX_WISHES: usize = 4;
 #[derive(Debug, Args)]
 pub struct DashboardArgs {
     /// Listen on this port of 127.0.0.1 [default: any that is free]
-    #[arg(long, short, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     port: u16,
     /// Open it in the browser of this machine
     #[arg(long)]

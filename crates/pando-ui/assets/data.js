@@ -1,0 +1,63 @@
+// Data over a span of time, asked for again as time goes on.
+
+import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { get } from "./state.js";
+import { bounds, range } from "./route.js";
+
+// Points a chart can show; a chart is rarely wider.
+const POINTS = 720;
+
+// Calls `ask(from, to, signal)` now and as often as the span asks for, keeps the last answer while
+// the next is on its way.
+export function useOverTime(key, ask) {
+  const [result, setResult] = useState({ key: null, value: null, failure: null, bounds: null });
+  const held = useRef(ask);
+  held.current = ask;
+  const span = range();
+  const full = `${key} ${span.name ?? `${span.from}-${span.to}`}`;
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer = null;
+    async function round() {
+      const [from, to] = bounds(span);
+      try {
+        if (!document.hidden) {
+          const value = await held.current(Math.round(from), Math.round(to), stop.signal);
+          if (!stop.signal.aborted) setResult({ key: full, value, failure: null, bounds: [from, to] });
+        }
+      } catch (error) {
+        if (error.name === "AbortError" || stop.signal.aborted) return;
+        const problem = error.problem ?? { what: "the page has a fault", why: String(error), fix: "" };
+        setResult((last) => ({ ...last, failure: problem }));
+      }
+      if (span.every > 0 && !stop.signal.aborted) timer = setTimeout(round, span.every);
+    }
+    round();
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+    };
+  }, [full]);
+  // Another view's answer is not shown for this one, but another span's is until the new one comes.
+  const mine = result.key !== null && result.key.split(" ")[0] === full.split(" ")[0];
+  return mine ? result : { ...result, value: null, failure: result.failure, bounds: bounds(span) };
+}
+
+// Metrics by name: { rate: [series], … }.
+export function useSeries(metrics, query) {
+  const key = `${metrics.join(",")}|${JSON.stringify(query)}`.replaceAll(" ", "_");
+  return useOverTime(key, async (from, to, signal) => {
+    const answer = await get("api/series", { metrics: metrics.join(","), ...query, from, to, points: POINTS }, signal);
+    return Object.fromEntries(answer.map((one) => [one.metric, one.series]));
+  });
+}
+
+export function useEvents(app) {
+  return useOverTime(`events|${app}`, (from, to, signal) => get("api/events", { app, from, to }, signal));
+}
+
+export function useEndpoints(app) {
+  return useOverTime(`endpoints|${app}`, (from, to, signal) => get("api/endpoints", { app, from, to }, signal));
+}
+
+export const only = (value, metric) => value?.[metric]?.[0] ?? null;
