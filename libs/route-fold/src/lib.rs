@@ -1,0 +1,245 @@
+//! Endpoints out of paths: `/users/17/posts` and `/users/18/posts` are `/users/:id/posts`.
+//!
+//! What looks like an identifier is replaced, and what is left is kept as a tree of segments, in
+//! which siblings beyond [`MAX_SIBLINGS`] become one `*`. The tree and the number of endpoints are
+//! bounded, whatever comes: beyond [`Folder::new`]'s limit an endpoint is [`OTHER`].
+//!
+//! ```text
+//! /blog/why-rust  /blog/on-trees  (20 of them)      /blog/and-another -> /blog/*
+//! ```
+//! Deterministic: the same paths in the same order give the same names.
+
+mod segment;
+
+use segment::Hole;
+
+/// Words below one segment; with one more they are merged.
+pub const MAX_SIBLINGS: usize = 20;
+/// Further segments of a path are not looked at.
+pub const MAX_DEPTH: usize = 12;
+/// Nodes of a tree, about: from there on words are merged where one would be added.
+const MAX_NODES: usize = 2000;
+
+/// The endpoint of all that found no room.
+pub const OTHER: Endpoint = Endpoint(0);
+
+/// A number for an endpoint, good until the next [`Folder::settle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint(u32);
+
+impl Endpoint {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The endpoints of one route.
+#[derive(Debug)]
+pub struct Folder {
+    nodes: Vec<Node>,
+    free_nodes: Vec<usize>,
+    /// By number of the endpoint; the first is [`OTHER`]'s.
+    places: Vec<Place>,
+    free_places: Vec<u32>,
+    /// Endpoints that the tree has.
+    live: usize,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    words: Vec<(Box<str>, usize)>,
+    holes: [Option<usize>; Hole::COUNT],
+    endpoint: Option<Endpoint>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Place {
+    name: Box<str>,
+    /// Its node was merged: it keeps its name until the next [`Folder::settle`].
+    orphan: bool,
+}
+
+const ROOT: usize = 0;
+
+impl Folder {
+    /// With at most `max` endpoints beside [`OTHER`].
+    pub fn new(max: usize) -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            free_nodes: Vec::new(),
+            places: vec![Place::default()],
+            free_places: Vec::new(),
+            live: 0,
+            max,
+        }
+    }
+
+    /// The endpoint of a path; what follows `?` or `#` is not looked at.
+    pub fn fold(&mut self, path: &str) -> Endpoint {
+        self.walk(path, |segment, digits| Hole::of(segment, digits))
+    }
+
+    /// The endpoint of a name that another folder gave: its holes are holes, and where it merged
+    /// this one does too.
+    pub fn refold(&mut self, name: &str) -> Endpoint {
+        self.walk(name, |segment, digits| {
+            Hole::named(segment).or_else(|| Hole::of(segment, digits))
+        })
+    }
+
+    /// The name of an endpoint; empty for [`OTHER`].
+    pub fn name(&self, endpoint: Endpoint) -> &str {
+        let place = self.places.get(endpoint.index());
+        place.map_or("", |place| &place.name)
+    }
+
+    /// All names, in order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| &*place.name)
+    }
+
+    /// Numbers of endpoints are below this.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no path has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Forgets endpoints whose words were merged: what was counted for them has been taken.
+    pub fn settle(&mut self) {
+        for (number, place) in self.places.iter_mut().enumerate().skip(1) {
+            if place.orphan {
+                *place = Place::default();
+                self.free_places.push(number as u32);
+            }
+        }
+    }
+
+    fn walk(&mut self, path: &str, hole: impl Fn(&str, usize) -> Option<Hole>) -> Endpoint {
+        let end = path.find(['?', '#']).unwrap_or(path.len());
+        // The way, for the name; of most paths only the node is needed.
+        let mut way: [&str; MAX_DEPTH] = [""; MAX_DEPTH];
+        let (mut node, mut depth) = (ROOT, 0);
+        let segments = path[..end].split('/').filter(|segment| !segment.is_empty());
+        for segment in segments.take(MAX_DEPTH) {
+            let child = self.word(node, segment);
+            let (next, named) = match child {
+                Some(next) => (next, segment),
+                None => self.add(node, segment, &hole),
+            };
+            way[depth] = named;
+            depth += 1;
+            node = next;
+        }
+        match self.nodes[node].endpoint {
+            Some(endpoint) => endpoint,
+            None => self.place(node, &way[..depth]),
+        }
+    }
+
+    fn word(&self, node: usize, segment: &str) -> Option<usize> {
+        let mut words = self.nodes[node].words.iter();
+        let found = words.find(|(word, _)| **word == *segment)?;
+        Some(found.1)
+    }
+
+    /// The child for a segment that is no known word, and its name.
+    fn add<'s>(
+        &mut self,
+        node: usize,
+        segment: &'s str,
+        hole: impl Fn(&str, usize) -> Option<Hole>,
+    ) -> (usize, &'s str) {
+        let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+        if let Some(hole) = hole(segment, digits) {
+            if hole == Hole::Any {
+                self.forget_words(node);
+            }
+            return (self.hole(node, hole), hole.name());
+        }
+        if let Some(merged) = self.nodes[node].holes[Hole::Any as usize] {
+            return (merged, Hole::Any.name());
+        }
+        let nodes = self.nodes.len() - self.free_nodes.len();
+        if self.nodes[node].words.len() >= MAX_SIBLINGS || nodes >= MAX_NODES {
+            self.forget_words(node);
+            return (self.hole(node, Hole::Any), Hole::Any.name());
+        }
+        let child = self.new_node();
+        self.nodes[node].words.push((segment.into(), child));
+        (child, segment)
+    }
+
+    fn hole(&mut self, node: usize, hole: Hole) -> usize {
+        if let Some(child) = self.nodes[node].holes[hole as usize] {
+            return child;
+        }
+        let child = self.new_node();
+        self.nodes[node].holes[hole as usize] = Some(child);
+        child
+    }
+
+    fn new_node(&mut self) -> usize {
+        self.free_nodes.pop().unwrap_or_else(|| {
+            self.nodes.push(Node::default());
+            self.nodes.len() - 1
+        })
+    }
+
+    /// The words below a node with all that is below them.
+    fn forget_words(&mut self, node: usize) {
+        let words = std::mem::take(&mut self.nodes[node].words);
+        let mut gone: Vec<usize> = words.into_iter().map(|(_, child)| child).collect();
+        while let Some(index) = gone.pop() {
+            let node = std::mem::take(&mut self.nodes[index]);
+            gone.extend(node.words.iter().map(|(_, child)| *child));
+            gone.extend(node.holes.into_iter().flatten());
+            self.free_nodes.push(index);
+            if let Some(endpoint) = node.endpoint.filter(|endpoint| *endpoint != OTHER) {
+                self.places[endpoint.index()].orphan = true;
+                self.live -= 1;
+            }
+        }
+    }
+
+    fn place(&mut self, node: usize, way: &[&str]) -> Endpoint {
+        // Twice as many with those that were merged since the last time.
+        let free = self.free_places.last().copied();
+        let room = free.is_some() || self.places.len() <= 2 * self.max;
+        if self.live >= self.max || !room {
+            return OTHER;
+        }
+        let name = if way.is_empty() {
+            "/".into()
+        } else {
+            let mut name = String::new();
+            for segment in way {
+                name.push('/');
+                name.push_str(segment);
+            }
+            name.into_boxed_str()
+        };
+        let place = Place {
+            name,
+            orphan: false,
+        };
+        let number = match self.free_places.pop() {
+            Some(number) => {
+                self.places[number as usize] = place;
+                number
+            }
+            None => {
+                self.places.push(place);
+                (self.places.len() - 1) as u32
+            }
+        };
+        let endpoint = Endpoint(number);
+        self.nodes[node].endpoint = Some(endpoint);
+        self.live += 1;
+        endpoint
+    }
+}
