@@ -223,6 +223,7 @@ impl Run<'_> {
             possible && harmless && (undelivered || self.call.group.budget.retry(clock::now_ms()));
         if granted {
             self.retries += 1;
+            self.call.thread.counts().retries.add(1);
         }
         granted
     }

@@ -98,6 +98,10 @@ impl Gateway {
         &self.spec
     }
 
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Changes the configuration under the open connections.
     pub fn apply(&mut self, spec: GatewaySpec) -> ConfigOutcome {
         if spec == self.spec {
@@ -298,14 +302,23 @@ impl Gateway {
         })
     }
 
+    /// Of each host with TLS, those with a problem first.
+    pub fn certificates(&self) -> Vec<monitor_spec::edge::Certificate> {
+        let status = self.certificates.status(SystemTime::now()).into_iter();
+        let one = |status: crate::tls::CertificateStatus| monitor_spec::edge::Certificate {
+            host: status.host,
+            not_after_s: status.not_after.map(seconds),
+            problem: status.problem.map(|problem| problem.to_string()),
+        };
+        let mut all: Vec<_> = status.map(one).collect();
+        all.sort_by_key(|certificate| certificate.problem.is_none());
+        all
+    }
+
     /// Of each host with TLS; times in seconds since 1970, absent while a stand-in is served.
     fn certificate_stats(&self) -> Vec<serde_json::Value> {
         let now = SystemTime::now();
         let status = self.certificates.status(now).into_iter();
-        let seconds = |at: SystemTime| {
-            let since = at.duration_since(SystemTime::UNIX_EPOCH);
-            since.unwrap_or_default().as_secs()
-        };
         let one = |status: crate::tls::CertificateStatus| {
             serde_json::json!({
                 "host": status.host,
@@ -324,6 +337,7 @@ impl Worker {
         let thread = Arc::new(Thread {
             shared: shared.clone(),
             index,
+            measure: shared.measures[index].clone(),
         });
         let thread = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
@@ -340,6 +354,12 @@ impl Worker {
             tracing::error!("a serving thread has ended");
         }
     }
+}
+
+/// Since 1970.
+fn seconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// Starts what keeps a group up to date.

@@ -21,6 +21,7 @@ mod ids;
 pub mod limits;
 pub mod link;
 pub mod managed;
+pub mod measure;
 mod memory;
 mod pipeline;
 pub mod problem;

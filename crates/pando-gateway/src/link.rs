@@ -19,11 +19,14 @@ mod protocol;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use gateway_spec::link::{Answer, AppEndpoints, Ask, ConfigOutcome, FromGateway};
 use gateway_spec::{GatewaySpec, Listen};
+use monitor_spec::edge::Report;
 use tokio::sync::{mpsc, oneshot};
 
 pub use driver::Driver;
@@ -89,6 +92,18 @@ enum Word {
 #[derive(Clone, Debug)]
 pub struct Handle {
     words: mpsc::Sender<Word>,
+    /// Nothing waits for the supervisor.
+    clear: Arc<AtomicBool>,
+}
+
+/// Room for a report, see [`Handle::room_for_report`].
+pub struct ReportRoom<'h>(mpsc::Permit<'h, Word>);
+
+impl ReportRoom<'_> {
+    pub fn send(self, report: Report) {
+        self.0
+            .send(Word::Say(FromGateway::Report(Box::new(report))));
+    }
 }
 
 /// The channel's number, if this process was started as a worker.
@@ -104,8 +119,9 @@ pub fn channel_number() -> Option<i32> {
 pub fn connect(channel: OwnedFd) -> io::Result<(Driver, Handle, mpsc::Receiver<Event>)> {
     let (events, received) = mpsc::channel(EVENTS_MAX);
     let (words, said) = mpsc::channel(WORDS_MAX);
-    let driver = Driver::new(channel, events, said)?;
-    Ok((driver, Handle { words }, received))
+    let clear = Arc::new(AtomicBool::new(false));
+    let driver = Driver::new(channel, events, said, clear.clone())?;
+    Ok((driver, Handle { words, clear }, received))
 }
 
 impl Handle {
@@ -134,6 +150,14 @@ impl Handle {
         if self.words.try_send(Word::Say(event)).is_err() {
             tracing::warn!(kind, "an event was not told");
         }
+    }
+
+    /// Room for a report where the supervisor takes what is said to it; `None` while it does not,
+    /// or while much else waits: what is measured is better kept than queued.
+    pub fn room_for_report(&self) -> Option<ReportRoom<'_>> {
+        let clear = self.clear.load(Relaxed);
+        let permit = self.words.try_reserve().ok().filter(|_| clear)?;
+        Some(ReportRoom(permit))
     }
 
     /// All that was open is answered.

@@ -5,19 +5,27 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use gateway_spec::GatewaySpec;
 use gateway_spec::link::{Answer, Ask, ConfigOutcome};
 use tokio::signal::unix::{SignalKind, signal};
+use monitor_spec::edge::Certificate;
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
 use crate::link::{self, Driver, Event, Handle, LinkFiles, Places};
+use crate::measure::Reporter;
 use crate::serve::{Incoming, Listening};
 
 /// Between two looks at what is still open while it drains.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Between two reports of what was measured.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the certificates, in reports.
+const CERTIFICATES_EVERY: u32 = 10;
 /// What was written last goes out.
 const LAST_FLUSH: Duration = Duration::from_millis(50);
 
@@ -52,6 +60,12 @@ fn drive(driver: Driver) {
     }
 }
 
+fn seconds() -> Interval {
+    let mut seconds = interval(REPORT_EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
+}
+
 struct Managed {
     handle: Handle,
     gateway: Option<Gateway>,
@@ -60,6 +74,9 @@ struct Managed {
     missing: usize,
     ready: bool,
     draining: Option<Draining>,
+    reporter: Reporter,
+    certificates: Vec<Certificate>,
+    reports: u32,
 }
 
 struct Draining {
@@ -78,11 +95,15 @@ impl Managed {
             missing: 0,
             ready: false,
             draining: None,
+            reporter: Reporter::default(),
+            certificates: Vec::new(),
+            reports: 0,
         }
     }
 
     async fn serve(mut self, mut events: mpsc::Receiver<Event>) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut second = seconds();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -90,12 +111,14 @@ impl Managed {
                     Some(event) => self.event(event).await?,
                 },
                 _ = terminate.recv() => self.leave().await,
+                _ = second.tick() => self.measure(),
                 () = tokio::time::sleep(LOOK_EVERY), if self.draining.is_some() => {}
             }
             if self.drained().await {
                 break;
             }
         }
+        self.measure();
         if let Some(gateway) = &self.gateway {
             gateway.flush(LAST_FLUSH);
         }
@@ -152,7 +175,9 @@ impl Managed {
         }
         self.missing = spec.listen.len();
         let files = Arc::new(LinkFiles::new(self.handle.clone()));
-        self.gateway = Some(Gateway::new(spec, files, state)?);
+        let gateway = Gateway::new(spec, files, state)?;
+        gateway.shared().reports.store(true, Relaxed);
+        self.gateway = Some(gateway);
         Ok(ConfigOutcome::Applied)
     }
 
@@ -170,6 +195,28 @@ impl Managed {
                 count: gateway.purge(&purge),
             }),
         }
+    }
+
+    /// Says what was measured since the last time, and which threads stand still.
+    fn measure(&mut self) {
+        let Some(gateway) = &self.gateway else {
+            return;
+        };
+        let now = Instant::now();
+        for stall in self.reporter.stalls(gateway.shared(), now) {
+            let (kind, text) = stall.event();
+            tracing::warn!("{text}");
+            self.handle.event(kind, text);
+        }
+        self.reporter.gather(gateway.shared(), now);
+        let Some(room) = self.handle.room_for_report() else {
+            return;
+        };
+        if self.reports.is_multiple_of(CERTIFICATES_EVERY) {
+            self.certificates = gateway.certificates();
+        }
+        self.reports = self.reports.wrapping_add(1);
+        room.send(self.reporter.report(self.certificates.clone(), now));
     }
 
     async fn drain(&mut self) {

@@ -4,7 +4,7 @@
 //! large as its largest way, and is moved before it is first polled.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use crate::files;
 use crate::forward::{self, Call, Served, Upgrading};
 use crate::ids::Ids;
 use crate::limits::Pass;
+use crate::measure::account::Account;
 use crate::protect::Granted;
 use crate::reply;
 use crate::route::{Action, Edit, Rewrite, Route};
@@ -23,7 +24,7 @@ use crate::routing::template::{Template, Values};
 use crate::routing::{Params, Site, path};
 use crate::serve::conn::ConnState;
 use crate::serve::io::ClientIo;
-use crate::serve::{OutBody, Record};
+use crate::serve::OutBody;
 use crate::shared::{Config, Thread};
 use crate::{clock, compress};
 
@@ -45,12 +46,9 @@ struct Exchange {
     host: Arc<str>,
 }
 
-/// Which route answered, for the log.
-#[derive(Default)]
+/// What has become of it so far.
 struct Trace {
-    site: Option<Arc<Site>>,
-    route: Option<Arc<Route>>,
-    cache: &'static str,
+    account: Box<Account>,
     granted: Granted,
     /// Path, query and parameters, for templates of the answer's headers.
     matched: Option<Box<(String, Option<String>, Params)>>,
@@ -70,8 +68,20 @@ pub async fn answer(
         std::array::from_fn(|_| fastrand::u64(..))
     }));
     let (client, trusted) = client(&origin.conn, &config, request.headers());
-    let host = host_of(&request);
-    let log = config.access_log.is_on().then(|| Before::of(&request));
+    let host: Arc<str> = host_of(&request).unwrap_or("").into();
+    let detailed = config.access_log.is_on();
+    let mut trace = Trace {
+        account: Account::open(
+            &thread,
+            &origin.conn,
+            (&host, &ids),
+            (&request, client.ip),
+            (begun, detailed),
+        ),
+        granted: Granted::default(),
+        matched: None,
+        pass: Pass::default(),
+    };
     let is_old = request.version() == Version::HTTP_10;
     let asks_close = is_old && !says_keep_alive(request.headers());
     let exchange = Exchange {
@@ -81,42 +91,15 @@ pub async fn answer(
         client,
         trusted,
         ids,
-        host: host.unwrap_or("").into(),
+        host,
     };
-    let mut trace = Trace::default();
     let may_hold = !exchange.origin.conn.is_h2 && request.headers().contains_key(header::UPGRADE);
     let response = exchange.answer(request, &mut trace).await;
     if may_hold {
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         exchange.origin.io.release(upgraded);
     }
-    exchange.finish(response, trace, log, begun, asks_close)
-}
-
-/// What the log needs of a request before it is taken apart.
-struct Before {
-    time: SystemTime,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    bytes_in: u64,
-    user_agent: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-}
-
-impl Before {
-    fn of(request: &Request<Incoming>) -> Self {
-        let headers = request.headers();
-        Self {
-            time: SystemTime::now(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            bytes_in: http_body::Body::size_hint(request.body()).lower(),
-            user_agent: headers.get(header::USER_AGENT).cloned(),
-            referer: headers.get(header::REFERER).cloned(),
-        }
-    }
+    exchange.finish(response, trace, asks_close)
 }
 
 /// Whom the request is from: the peer, or whom a trusted peer speaks for.
@@ -191,7 +174,7 @@ impl Exchange {
         let Some(site) = self.config.routing.site(&name) else {
             return self.refuse(StatusCode::NOT_FOUND, "no site has this host name");
         };
-        trace.site = Some(site.clone());
+        trace.account.site = Some(site.clone());
         if let Some(answer) = self.challenge(parts.uri.path()) {
             return answer;
         }
@@ -230,7 +213,7 @@ impl Exchange {
                 return self.refuse(StatusCode::NOT_FOUND, why);
             };
             let route = found.route.clone();
-            trace.route = Some(route.clone());
+            trace.account.route = Some(route.clone());
             if let Err(refusal) = self.admit(&route, &mut parts, trace).await {
                 return refusal;
             }
@@ -279,7 +262,8 @@ impl Exchange {
         }
         if !route.limits.is_empty() {
             let now_ms = clock::now_ms();
-            trace.pass = Box::pin(route.limits.check(&self.client, parts, now_ms)).await?;
+            let checked = Box::pin(route.limits.check(&self.client, parts, now_ms)).await;
+            trace.pass = checked.inspect_err(|_| self.thread.counts().limited.add(1))?;
         }
         if guarded {
             let granted = &mut trace.granted;
@@ -360,7 +344,7 @@ impl Exchange {
         };
         let scheme = self.client.scheme.as_str();
         let (response, status) = cache.handle(scheme, &self.host, request, fetch).await;
-        trace.cache = status.as_str();
+        trace.account.cache = status.as_str();
         response
     }
 
@@ -486,25 +470,20 @@ impl Exchange {
         &self,
         response: Response<Body>,
         mut trace: Trace,
-        before: Option<Before>,
-        begun: Instant,
         asks_close: bool,
     ) -> Response<OutBody> {
         let (mut parts, body) = response.into_parts();
         trace.pass.decorate(&mut parts.headers);
-        if let Some(route) = trace.route.as_ref().filter(|r| !r.protect.is_empty()) {
+        let route = trace.account.route.clone();
+        if let Some(route) = route.as_ref().filter(|r| !r.protect.is_empty()) {
             route.protect.decorate(&trace.granted, &mut parts);
         }
-        if let Some(route) = trace
-            .route
-            .as_ref()
-            .filter(|r| !r.response_headers.is_empty())
-        {
+        if let Some(route) = route.filter(|r| !r.response_headers.is_empty()) {
             let (path, query, params) = trace.matched.take().map_or_else(Default::default, |m| *m);
             let values = self.values(&path, query.as_deref(), &params);
             apply(&route.response_headers, &values, &mut parts.headers);
         }
-        let hsts = trace.site.as_ref().and_then(|site| site.hsts.as_ref());
+        let hsts = trace.account.site.as_ref().and_then(|site| site.hsts.as_ref());
         if let Some(hsts) = hsts.filter(|_| self.client.scheme == Scheme::Https) {
             parts
                 .headers
@@ -519,46 +498,17 @@ impl Exchange {
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let pass = std::mem::take(&mut trace.pass);
         let log = &self.config.access_log;
-        let record = before
-            .filter(|_| log.wants(parts.status.as_u16()))
-            .map(|before| Box::new(self.record(&mut parts, trace, before, begun)));
-        let body = OutBody::new(body, record, self.origin.conn.clone(), pass);
-        Response::from_parts(parts, body)
-    }
-
-    fn record(
-        &self,
-        parts: &mut http::response::Parts,
-        trace: Trace,
-        before: Before,
-        begun: Instant,
-    ) -> Record {
-        let none: Arc<str> = "".into();
-        Record {
-            log: self.config.access_log.clone(),
-            time: before.time,
-            begun,
-            client: self.client.ip,
-            method: before.method,
-            uri: before.uri,
-            host: self.host.clone(),
-            version: before.version,
-            status: parts.status.as_u16(),
-            bytes_in: before.bytes_in,
-            site: trace
-                .site
-                .map_or_else(|| none.clone(), |site| site.name.clone()),
-            route: trace.route.map_or(none, |route| route.name.clone()),
-            served: parts.extensions.remove::<Served>().unwrap_or_default(),
-            cache: trace.cache,
-            ids: self.ids.clone(),
-            user: trace.granted.user,
-            user_agent: before.user_agent,
-            referer: before.referer,
-            tls: self.origin.conn.tls_version,
+        let mut account = trace.account;
+        if let Some(served) = parts.extensions.remove::<Served>() {
+            account.served = served;
         }
+        account.user = trace.granted.user;
+        account.log = log.wants(parts.status.as_u16()).then(|| log.clone());
+        let length = http_body::Body::size_hint(&body).exact();
+        account.answered(parts.status.as_u16(), length);
+        let body = OutBody::new(body, account, trace.pass);
+        Response::from_parts(parts, body)
     }
 }
 

@@ -131,6 +131,18 @@ impl Route {
     pub fn spec(&self) -> &spec::Route {
         &self.spec
     }
+
+    /// The app that all its requests go to.
+    pub fn app(&self) -> Option<&str> {
+        let mut apps = self.spec.action.upstreams().into_iter().map(|upstreams| {
+            match &upstreams.target {
+                spec::Target::App(name) => Some(name.as_str()),
+                spec::Target::Addresses(_) => None,
+            }
+        });
+        let first = apps.next()??;
+        apps.all(|app| app == Some(first)).then_some(first)
+    }
 }
 
 impl Action {

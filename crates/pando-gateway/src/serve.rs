@@ -9,4 +9,4 @@ mod out;
 mod sweep;
 
 pub use accept::{Incoming, Listening, run_thread};
-pub use out::{OutBody, Record};
+pub use out::OutBody;

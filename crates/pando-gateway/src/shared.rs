@@ -12,6 +12,7 @@ use crate::acme::Challenges;
 use crate::cache::Store;
 use crate::clock;
 use crate::limits::{Connections, LimitStore, TooMany};
+use crate::measure::{Counts, Measure};
 use crate::memory::Rest;
 use crate::routing::Routing;
 use crate::upstream::Group;
@@ -49,12 +50,23 @@ pub struct Shared {
     tunnels: AtomicU32,
     /// Connections of each thread.
     pub per_thread: Box<[AtomicU64]>,
+    /// What each thread counts.
+    pub measures: Vec<Arc<Measure>>,
+    /// Somebody takes what is counted by route; without it would only grow.
+    pub reports: AtomicBool,
 }
 
 /// One serving thread.
 pub struct Thread {
     pub shared: Arc<Shared>,
     pub index: usize,
+    pub measure: Arc<Measure>,
+}
+
+impl Thread {
+    pub fn counts(&self) -> &Counts {
+        &self.measure.counts
+    }
 }
 
 impl Config {
@@ -87,6 +99,8 @@ impl Shared {
             draining: AtomicBool::new(false),
             tunnels: AtomicU32::new(0),
             per_thread: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            measures: (0..threads).map(|_| Arc::default()).collect(),
+            reports: AtomicBool::new(false),
             config: ArcSwap::from_pointee(config),
         }
     }

@@ -77,7 +77,7 @@ impl Folder {
 
     /// The endpoint of a path; what follows `?` or `#` is not looked at.
     pub fn fold(&mut self, path: &str) -> Endpoint {
-        self.walk(path, |segment, digits| Hole::of(segment, digits))
+        self.walk(path, Hole::of)
     }
 
     /// The endpoint of a name that another folder gave: its holes are holes, and where it merged

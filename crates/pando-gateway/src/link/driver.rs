@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use gateway_spec::link::{AppEndpoints, FromGateway, MAX_LINE_BYTES};
@@ -30,6 +32,7 @@ pub struct Driver {
     state: State,
     events: mpsc::Sender<Event>,
     words: mpsc::Receiver<Word>,
+    clear: Arc<AtomicBool>,
 }
 
 /// An event for the core, and the connection to ack once the core has it.
@@ -50,6 +53,7 @@ impl Driver {
         fd: OwnedFd,
         events: mpsc::Sender<Event>,
         words: mpsc::Receiver<Word>,
+        clear: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let channel = Channel::new(fd)?.with_max_line(MAX_LINE_BYTES);
         Ok(Self {
@@ -57,6 +61,7 @@ impl Driver {
             state: State::default(),
             events,
             words,
+            clear,
         })
     }
 
@@ -89,6 +94,7 @@ impl Driver {
         loop {
             let blocked = self.state.flush(&mut channel);
             let waits = channel.wants_write();
+            self.clear.store(channel.queued() == 0, Relaxed);
             let reads = self.state.backlog.len() < BACKLOG_MAX;
             let hears = self.state.out.len() + channel.queued() < UNSENT_MAX;
             let interest = match (reads, waits) {

@@ -265,15 +265,17 @@ impl Door {
         let config = self.thread.shared.tls.load_full();
         let config = config.ok_or_else(|| io::Error::other("no site has a certificate"))?;
         let acceptor = tokio_rustls::TlsAcceptor::from(config);
+        let failed = |_: &io::Error| self.thread.counts().tls_failures.add(1);
         let (stream, alpn, version) = match stream {
             ClientStream::Tcp(tcp) => {
-                let tls = acceptor.accept(tcp).await?;
+                let tls = acceptor.accept(tcp).await.inspect_err(failed)?;
                 let session = tls.get_ref().1;
                 let (alpn, version) = (is_h2(session)?, session.protocol_version());
                 (ClientStream::Tls(Box::new(tls)), alpn, version)
             }
             other @ (ClientStream::Tls(_) | ClientStream::Other(_)) => {
-                let tls = acceptor.accept(other.into_other()).await?;
+                let accepted = acceptor.accept(other.into_other()).await;
+                let tls = accepted.inspect_err(failed)?;
                 let session = tls.get_ref().1;
                 let (alpn, version) = (is_h2(session)?, session.protocol_version());
                 (ClientStream::Other(Box::new(tls)), alpn, version)

@@ -61,7 +61,8 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
     let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(READ_BUFFER);
     let headers = limits.headers as usize;
     let guard = (!ready.is_h2).then(|| Guard::new(header_bytes, headers));
-    let io = ClientIo::new(ready.stream, guard, state.clone(), headers);
+    let measure = thread.measure.clone();
+    let io = ClientIo::new(ready.stream, guard, state.clone(), measure, headers);
     let origin = Arc::new(Origin {
         conn: state.clone(),
         io: io.clone(),
@@ -74,7 +75,6 @@ pub async fn serve(ready: Ready, thread: Arc<Thread>, connections: Arc<Connectio
                 // hyper resets the stream with this reason.
                 return Err(h2::Error::from(h2::Reason::PROTOCOL_ERROR));
             }
-            origin.conn.request_begins();
             Ok::<Response<OutBody>, h2::Error>(pipeline::answer(thread, origin, request).await)
         }
     });

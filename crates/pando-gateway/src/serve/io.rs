@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use super::conn::ConnState;
 use super::guard::{Fault, Guard, Phase};
 use crate::clock;
+use crate::measure::Measure;
 
 /// Anything else that can be served: unix sockets, streams behind a PROXY header.
 pub trait Other: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,6 +39,8 @@ struct Line {
     fault: Option<Fault>,
     held: Option<Waker>,
     state: Arc<ConnState>,
+    /// Of the thread, which counts what goes through.
+    measure: Arc<Measure>,
     max_headers: usize,
 }
 
@@ -50,6 +53,7 @@ impl ClientIo {
         stream: ClientStream,
         guard: Option<Guard>,
         state: Arc<ConnState>,
+        measure: Arc<Measure>,
         max_headers: usize,
     ) -> Self {
         Self(Arc::new(Mutex::new(Line {
@@ -61,6 +65,7 @@ impl ClientIo {
             fault: None,
             held: None,
             state,
+            measure,
             max_headers,
         })))
     }
@@ -145,7 +150,7 @@ impl Line {
                 continue;
             }
             let Some(guard) = &mut self.guard else {
-                return self.stream.pin().poll_read(cx, buf);
+                return self.read_through(cx, buf);
             };
             match guard.phase() {
                 Phase::Held => {
@@ -155,7 +160,7 @@ impl Line {
                 // After a fault nothing that comes is of interest.
                 Phase::Failed => return Poll::Ready(Ok(())),
                 Phase::Through if self.raw.is_empty() => {
-                    return self.stream.pin().poll_read(cx, buf);
+                    return self.read_through(cx, buf);
                 }
                 Phase::Idle | Phase::Head | Phase::Body | Phase::Through => {}
             }
@@ -169,12 +174,27 @@ impl Line {
             if !std::mem::take(&mut self.recheck) {
                 let read = tokio_util::io::poll_read_buf(self.stream.pin(), cx, &mut self.raw);
                 self.state.read_waits(read.is_pending(), clock::now_ms());
-                if ready!(read)? == 0 {
+                let n = ready!(read)?;
+                self.measure.counts.bytes_in.add(n as u64);
+                if n == 0 {
                     return Poll::Ready(Ok(()));
                 }
             }
             self.check_raw();
         }
+    }
+
+    /// What nobody checks.
+    fn read_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.stream.pin().poll_read(cx, buf);
+        let n = buf.filled().len() - before;
+        self.measure.counts.bytes_in.add(n as u64);
+        read
     }
 
     /// The usual case: whole messages in hyper's own buffer. False if nothing in it is good yet.
@@ -197,6 +217,7 @@ impl Line {
             return Ok(Poll::Ready(true));
         };
         let new = &buf.filled()[before..];
+        self.measure.counts.bytes_in.add(new.len() as u64);
         if new.is_empty() {
             return Ok(Poll::Ready(true));
         }
@@ -268,6 +289,7 @@ impl AsyncWrite for ClientIo {
         let mut line = self.line();
         let done = line.stream.pin().poll_write(cx, bytes);
         line.note_write(done.is_pending());
+        line.note_written(&done);
         done
     }
 
@@ -279,6 +301,7 @@ impl AsyncWrite for ClientIo {
         let mut line = self.line();
         let done = line.stream.pin().poll_write_vectored(cx, bytes);
         line.note_write(done.is_pending());
+        line.note_written(&done);
         done
     }
 
@@ -302,6 +325,12 @@ impl AsyncWrite for ClientIo {
 }
 
 impl Line {
+    fn note_written(&self, done: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(n)) = done {
+            self.measure.counts.bytes_out.add(*n as u64);
+        }
+    }
+
     fn note_write(&self, pending: bool) {
         if pending || self.state.write_is_blocked() {
             self.state.write_waits(pending, clock::now_ms());

@@ -53,6 +53,7 @@ pub async fn run(connections: Arc<Connections>, thread: Arc<Thread>) {
             EVERY
         };
         tokio::time::sleep(every).await;
+        thread.counts().turns.add(1);
         // Those of the last round have parked by now.
         let now_ms = clock::now_ms();
         if thread.shared.rest.is_due(now_ms) {

@@ -60,6 +60,7 @@ fn known(app: &AppEndpoints, told: &Told) -> Option<Known> {
         address,
         label: format!("{}/{}", app.app, told.instance).into(),
         worker: Some(told.worker.to_string().into()),
+        instance: Some(told.instance),
         host: "localhost".into(),
         protocol: Protocol::Http1,
         weight: 1,

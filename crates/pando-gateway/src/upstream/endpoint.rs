@@ -34,6 +34,8 @@ pub struct Known {
     pub label: Arc<str>,
     /// The worker's number, of an app of this home.
     pub worker: Option<Arc<str>>,
+    /// Its instance's number.
+    pub instance: Option<u32>,
     /// The name that was resolved to the address, for `Host` and SNI.
     pub host: Arc<str>,
     pub protocol: Protocol,
@@ -63,6 +65,9 @@ pub struct Endpoint {
     pub lag_us: AtomicU32,
     /// When it became available, for a slow start.
     pub since_ms: AtomicU64,
+    /// Since the last report.
+    requests: AtomicU64,
+    failures: AtomicU64,
     /// One place a thread.
     kept: Box<[Mutex<Kept>]>,
 }
@@ -78,6 +83,8 @@ impl Endpoint {
             closed: AtomicBool::new(false),
             lag_us: AtomicU32::new(0),
             since_ms: AtomicU64::new(now_ms),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             kept: (0..threads).map(|_| Mutex::default()).collect(),
         }
     }
@@ -86,6 +93,20 @@ impl Endpoint {
         !self.closed.load(Relaxed)
             && !self.unhealthy.load(Relaxed)
             && !self.ejection.is_ejected(now_ms)
+    }
+
+    /// A request has ended here.
+    pub fn count(&self, failed: bool) {
+        self.requests.fetch_add(1, Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Requests, and those of them that failed, since the last time.
+    pub fn take_counts(&self) -> (u64, u64) {
+        let failures = self.failures.swap(0, Relaxed);
+        (self.requests.swap(0, Relaxed), failures)
     }
 
     /// How long a request sent now would at least wait: the event loop's delay, or the age of one

@@ -281,6 +281,7 @@ impl Group {
     }
 
     fn judge(&self, endpoint: &Endpoint, permit: Permit, succeeded: bool, now_ms: u64) {
+        endpoint.count(!succeeded);
         if let Some(breaker) = &self.breaker {
             let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
             if breaker.record(permit, succeeded, now_ms) {

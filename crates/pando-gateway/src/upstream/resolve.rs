@@ -109,6 +109,7 @@ fn known(upstream: &Upstream, address: Address, host: &str) -> Known {
         address,
         label: label.into(),
         worker: None,
+        instance: None,
         host: host.into(),
         protocol: upstream.protocol,
         weight: upstream.weight,

@@ -151,8 +151,10 @@ impl App {
 
     /// Kinds are names of ours: a gateway of a later version may have others.
     fn gateway_event(&self, cx: &mut Context, id: WorkerId, kind: &str, text: String) {
-        const KINDS: [&str; 6] = [
+        const KINDS: [&str; 8] = [
             "certificate",
+            "thread-stalled",
+            "thread-turns",
             "upstream-down",
             "upstream-up",
             "config",
