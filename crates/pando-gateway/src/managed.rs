@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use gateway_spec::GatewaySpec;
 use gateway_spec::link::{Answer, Ask, ConfigOutcome};
-use tokio::signal::unix::{SignalKind, signal};
 use monitor_spec::edge::Certificate;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 

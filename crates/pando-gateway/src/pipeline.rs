@@ -22,9 +22,9 @@ use crate::reply;
 use crate::route::{Action, Edit, Rewrite, Route};
 use crate::routing::template::{Template, Values};
 use crate::routing::{Params, Site, path};
+use crate::serve::OutBody;
 use crate::serve::conn::ConnState;
 use crate::serve::io::ClientIo;
-use crate::serve::OutBody;
 use crate::shared::{Config, Thread};
 use crate::{clock, compress};
 
@@ -483,7 +483,11 @@ impl Exchange {
             let values = self.values(&path, query.as_deref(), &params);
             apply(&route.response_headers, &values, &mut parts.headers);
         }
-        let hsts = trace.account.site.as_ref().and_then(|site| site.hsts.as_ref());
+        let hsts = trace
+            .account
+            .site
+            .as_ref()
+            .and_then(|site| site.hsts.as_ref());
         if let Some(hsts) = hsts.filter(|_| self.client.scheme == Scheme::Https) {
             parts
                 .headers

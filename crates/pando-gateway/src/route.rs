@@ -134,12 +134,15 @@ impl Route {
 
     /// The app that all its requests go to.
     pub fn app(&self) -> Option<&str> {
-        let mut apps = self.spec.action.upstreams().into_iter().map(|upstreams| {
-            match &upstreams.target {
-                spec::Target::App(name) => Some(name.as_str()),
-                spec::Target::Addresses(_) => None,
-            }
-        });
+        let mut apps =
+            self.spec
+                .action
+                .upstreams()
+                .into_iter()
+                .map(|upstreams| match &upstreams.target {
+                    spec::Target::App(name) => Some(name.as_str()),
+                    spec::Target::Addresses(_) => None,
+                });
         let first = apps.next()??;
         apps.all(|app| app == Some(first)).then_some(first)
     }

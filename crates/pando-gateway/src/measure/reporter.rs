@@ -119,11 +119,19 @@ impl Reporter {
             if seen != turn.seen {
                 let over = turn.told;
                 *turn = fresh(seen);
-                news.extend(over.then_some(Stall { thread, after, over }));
+                news.extend(over.then_some(Stall {
+                    thread,
+                    after,
+                    over,
+                }));
             } else if after >= STALLED_AFTER && !turn.told && !shared.is_draining() {
                 turn.told = true;
                 let over = false;
-                news.push(Stall { thread, after, over });
+                news.push(Stall {
+                    thread,
+                    after,
+                    over,
+                });
             }
         }
         news
