@@ -59,8 +59,8 @@ proptest! {
             let mut total: BTreeMap<String, u64> = BTreeMap::new();
             let mut most = 0;
             let take = |folder: &mut Folder, rows: &mut Vec<u64>, total: &mut BTreeMap<String, u64>| {
-                for number in 0..rows.len() {
-                    let times = std::mem::take(&mut rows[number]);
+                for (number, times) in rows.iter_mut().enumerate() {
+ let times = std::mem::take(times);
                     if times > 0 {
                         let name = folder.names().nth(number).unwrap().to_owned();
                         *total.entry(name).or_default() += times;
