@@ -20,8 +20,9 @@ use crate::reply;
 use crate::route::Route;
 use crate::serve::conn::ConnState;
 use crate::shared::Thread;
+use crate::trace::{AttemptSpan, Tracer};
 use crate::upstream::group::KeySource;
-use crate::upstream::{Group, Refused};
+use crate::upstream::{Group, Refused, Ticket};
 use attempt::{Attempt, Outcome, Trouble};
 use spool::Spooled;
 
@@ -35,6 +36,8 @@ pub struct Call {
     /// The peer is a trusted proxy.
     pub trusted: bool,
     pub ids: Arc<Ids>,
+    /// Who takes spans, if this request is recorded.
+    pub tracer: Option<Arc<Tracer>>,
     /// The host the client asked for, with its port.
     pub host: Arc<str>,
     /// The HTTP/1.1 connection that takes informational answers.
@@ -171,12 +174,7 @@ impl Run<'_> {
             self.queue = self.waited.elapsed();
             let sent = Instant::now();
             let endpoint = ticket.endpoint.clone();
-            let attempt = Attempt {
-                call: self.call,
-                ticket,
-                parts,
-            };
-            let attempt = attempt.run(&mut body, &mut upgrade);
+            let attempt = self.attempt(ticket, parts, &mut body, &mut upgrade);
             let Ok(outcome) = tokio::time::timeout_at(deadline, attempt).await else {
                 group.timed_out(&endpoint, sent.elapsed());
                 return self.error(&Trouble::Timeout, Some(endpoint.known.label.clone()));
@@ -212,6 +210,36 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// One try, with its span where the request is recorded.
+    async fn attempt(
+        &self,
+        ticket: Ticket,
+        parts: &request::Parts,
+        body: &mut Spooled,
+        upgrade: &mut Option<Upgrading>,
+    ) -> Outcome {
+        let (call, target) = (self.call, (&parts.method, &parts.uri));
+        let recorded = call.tracer.as_ref().zip(call.ids.recorded());
+        let span = recorded.map(|(tracer, recorded)| {
+            AttemptSpan::begin(tracer, recorded, &ticket.endpoint, target, self.retries)
+        });
+        let traceparent = span.as_ref().map(AttemptSpan::traceparent);
+        let attempt = Attempt {
+            call,
+            ticket,
+            parts,
+            traceparent: traceparent.or(call.ids.traceparent()),
+        };
+        let outcome = attempt.run(body, upgrade).await;
+        if let Some(span) = span {
+            span.end(match &outcome {
+                Outcome::Answer(response, _) => Ok(response.status().as_u16()),
+                Outcome::Failed { trouble, .. } => Err(trouble.kind()),
+            });
+        }
+        outcome
     }
 
     /// Whether another try may be made, counted if so.

@@ -22,12 +22,16 @@ use crate::serve::accept::{ORDERS_MAX, Order};
 use crate::serve::{Incoming, Listening, run_thread};
 use crate::shared::{Config, Shared, Thread};
 use crate::tls::{Certificates, FileSource};
+use crate::trace::Tracer;
 use crate::upstream::{Group, app, health, resolve};
 
 /// Between two looks at certificate files.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 /// After its limit a drain waits no longer than this for the threads.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// What the last spans may take.
+pub const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// A gateway that runs. Made and driven on the control thread, within a tokio runtime.
 pub struct Gateway {
@@ -64,6 +68,7 @@ impl Gateway {
             trusted_proxies: Vec::new(),
             limits: spec.limits.clone(),
             timeouts: spec.timeouts.clone(),
+            tracer: None,
             https_port: None,
         };
         let (acme, keeper) = Acme::new(certificates.clone(), files.clone());
@@ -160,6 +165,11 @@ impl Gateway {
         } else {
             Arc::new(AccessLog::new(&spec.access_log))
         };
+        let tracer = if spec.otlp == self.spec.otlp {
+            before.tracer.clone()
+        } else {
+            spec.otlp.as_ref().and_then(Tracer::start)
+        };
         self.shared
             .groups
             .store(Arc::new(groups.iter().map(|(g, _)| g.clone()).collect()));
@@ -170,6 +180,7 @@ impl Gateway {
             trusted_proxies: spec.trusted_proxies.clone(),
             limits: spec.limits.clone(),
             timeouts: spec.timeouts.clone(),
+            tracer,
             https_port: https_port(&spec),
         }));
         self.spec = spec;
@@ -246,6 +257,7 @@ impl Gateway {
             tracing::warn!(open, "connections that did not end in time are closed");
         }
         self.flush(LAST_WAIT);
+        self.flush_spans(LAST_SPANS).await;
     }
 
     /// Accepts nothing more; what is open ends as soon as it is answered.
@@ -266,6 +278,14 @@ impl Gateway {
     /// Lets the access log go out.
     pub fn flush(&self, limit: Duration) {
         self.shared.config.load().access_log.flush(limit);
+    }
+
+    /// Lets spans go out, as far as the collector takes them within the limit.
+    pub async fn flush_spans(&self, limit: Duration) {
+        let tracer = self.shared.config.load().tracer.clone();
+        if let Some(tracer) = tracer {
+            tracer.flush(limit).await;
+        }
     }
 
     /// Drops cached answers; how many.

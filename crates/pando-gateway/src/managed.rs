@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LAST_SPANS};
 use crate::link::{self, Driver, Event, Handle, LinkFiles, Places};
 use crate::measure::Reporter;
 use crate::serve::{Incoming, Listening};
@@ -121,6 +121,7 @@ impl Managed {
         self.measure();
         if let Some(gateway) = &self.gateway {
             gateway.flush(LAST_FLUSH);
+            gateway.flush_spans(LAST_SPANS).await;
         }
         Ok(())
     }

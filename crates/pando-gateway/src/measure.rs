@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use reporter::Reporter;
-pub use shard::{Done, Shard};
+pub use shard::{Done, Shard, method_name};
 
 /// A counter that only its own thread adds to, so that adding is no locked instruction. It only
 /// grows: who reads it knows what it was before.

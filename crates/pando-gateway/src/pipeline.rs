@@ -26,6 +26,7 @@ use crate::serve::OutBody;
 use crate::serve::conn::ConnState;
 use crate::serve::io::ClientIo;
 use crate::shared::{Config, Thread};
+use crate::trace::Tracer;
 use crate::{clock, compress};
 
 /// The connection a request came by.
@@ -42,6 +43,7 @@ struct Exchange {
     client: Client,
     trusted: bool,
     ids: Arc<Ids>,
+    tracer: Option<Arc<Tracer>>,
     /// As the client wrote it, with its port.
     host: Arc<str>,
 }
@@ -64,24 +66,29 @@ pub async fn answer(
 ) -> Response<OutBody> {
     let begun = Instant::now();
     let config = thread.shared.config.load_full();
-    let ids = Arc::new(Ids::of(request.headers(), || {
+    let samples = config.tracer.as_ref();
+    let samples = samples.map(|tracer| |trace_id| tracer.samples(trace_id));
+    let ids = Arc::new(Ids::of(request.headers(), samples, || {
         std::array::from_fn(|_| fastrand::u64(..))
     }));
+    let recorded = ids.recorded().is_some();
+    let tracer = config.tracer.clone().filter(|_| recorded);
     let (client, trusted) = client(&origin.conn, &config, request.headers());
     let host: Arc<str> = host_of(&request).unwrap_or("").into();
-    let detailed = config.access_log.is_on();
+    let detailed = config.access_log.is_on() || recorded;
     let mut trace = Trace {
         account: Account::open(
             &thread,
             &origin.conn,
             (&host, &ids),
-            (&request, client.ip),
+            (&request, client),
             (begun, detailed),
         ),
         granted: Granted::default(),
         matched: None,
         pass: Pass::default(),
     };
+    trace.account.tracer = tracer.clone();
     let is_old = request.version() == Version::HTTP_10;
     let asks_close = is_old && !says_keep_alive(request.headers());
     let exchange = Exchange {
@@ -91,6 +98,7 @@ pub async fn answer(
         client,
         trusted,
         ids,
+        tracer,
         host,
     };
     let may_hold = !exchange.origin.conn.is_h2 && request.headers().contains_key(header::UPGRADE);
@@ -315,6 +323,7 @@ impl Exchange {
                     client: self.client,
                     trusted: self.trusted,
                     ids: self.ids.clone(),
+                    tracer: self.tracer.clone(),
                     host: self.host.clone(),
                     early: (!self.origin.conn.is_h2).then(|| self.origin.conn.clone()),
                 };

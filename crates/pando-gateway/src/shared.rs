@@ -15,6 +15,7 @@ use crate::limits::{Connections, LimitStore, TooMany};
 use crate::measure::{Counts, Measure};
 use crate::memory::Rest;
 use crate::routing::Routing;
+use crate::trace::Tracer;
 use crate::upstream::Group;
 
 const SAY_EVERY_MS: u64 = 1_000;
@@ -26,6 +27,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub limits: gateway_spec::Limits,
     pub timeouts: gateway_spec::Timeouts,
+    /// Who takes spans; `None` sends none.
+    pub tracer: Option<Arc<Tracer>>,
     /// Where plain requests are redirected to.
     pub https_port: Option<u16>,
 }

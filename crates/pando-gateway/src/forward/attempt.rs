@@ -23,6 +23,7 @@ pub struct Attempt<'c> {
     pub call: &'c Call,
     pub ticket: Ticket,
     pub parts: &'c request::Parts,
+    pub traceparent: Option<&'c str>,
 }
 
 pub enum Outcome {
@@ -51,6 +52,17 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// For traces: few different ones.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Exchange(h1::Problem::Closed | h1::Problem::Io(_)) => "closed",
+            Self::Exchange(_) | Self::H2(_) => "invalid_answer",
+            Self::Timeout => "timeout",
+            Self::Client(_) => "request_body",
+        }
+    }
+
     /// What the client is told: no addresses.
     pub fn public(&self) -> &'static str {
         match self {
@@ -164,7 +176,8 @@ impl Attempt<'_> {
             client: &self.call.client,
             trusted: self.call.trusted,
             request_id: self.call.ids.request_id(),
-            traceparent: self.call.ids.traceparent(),
+            traceparent: self.traceparent,
+            trace_continues: self.call.ids.is_continued(),
             length,
             upgrade,
         }

@@ -15,6 +15,7 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -30,7 +31,10 @@ pub struct Onward<'r> {
     /// The peer's own words about whom it speaks for are believed.
     pub trusted: bool,
     pub request_id: &'r str,
-    pub traceparent: &'r str,
+    /// With the span of this try, where there is one.
+    pub traceparent: Option<&'r str>,
+    /// `tracestate` belongs to that trace.
+    pub trace_continues: bool,
     pub length: Length,
     /// The protocol to change to, and whether it comes from an HTTP/2 client (RFC 8441).
     pub upgrade: Option<Upgrade<'r>>,
@@ -93,9 +97,10 @@ impl Onward<'_> {
         out.put_slice(self.forwarded_host());
         out.put_slice(b"\r\nx-request-id: ");
         out.put_slice(self.request_id.as_bytes());
-        out.put_slice(b"\r\ntraceparent: ");
-        out.put_slice(self.traceparent.as_bytes());
         out.put_slice(b"\r\n");
+        if let Some(traceparent) = self.traceparent {
+            put(out, b"traceparent", traceparent.as_bytes());
+        }
     }
 
     fn put_framing(&self, out: &mut BytesMut) {
@@ -139,6 +144,7 @@ impl Onward<'_> {
             || *name == X_REAL_IP
             || *name == X_REQUEST_ID
             || *name == TRACEPARENT
+            || (*name == TRACESTATE && !self.trace_continues)
             || (*name == header::FORWARDED && !self.trusted)
     }
 

@@ -1,7 +1,6 @@
 //! What is known of one request, from its head until its answer has gone or its client has:
 //! however that ends, it is counted, logged and traced once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,13 +10,16 @@ use hyper::body::Incoming;
 
 use super::Done;
 use crate::access_log::{AccessLog, Entry};
+use crate::client::Client;
 use crate::clock;
 use crate::forward::Served;
+use crate::forward::head::TRACESTATE;
 use crate::ids::Ids;
 use crate::route::Route;
 use crate::routing::Site;
 use crate::serve::conn::ConnState;
 use crate::shared::Thread;
+use crate::trace::{self, Tracer};
 
 /// See the module. Its thread is the one that it is dropped on.
 pub struct Account {
@@ -26,7 +28,7 @@ pub struct Account {
     pub begun: Instant,
     pub method: Method,
     pub uri: Uri,
-    pub client: IpAddr,
+    pub client: Client,
     pub host: Arc<str>,
     pub ids: Arc<Ids>,
     pub site: Option<Arc<Site>>,
@@ -41,6 +43,8 @@ pub struct Account {
     pub quiet: bool,
     /// `None`: this answer is not logged.
     pub log: Option<Arc<AccessLog>>,
+    /// Who takes its span, if it is recorded.
+    pub tracer: Option<Arc<Tracer>>,
     details: Option<Box<Details>>,
     sent: u64,
     end: End,
@@ -63,6 +67,7 @@ struct Details {
     bytes_in: u64,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
+    trace_state: Option<HeaderValue>,
 }
 
 impl Details {
@@ -74,6 +79,7 @@ impl Details {
             bytes_in: http_body::Body::size_hint(request.body()).lower(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
             referer: headers.get(header::REFERER).cloned(),
+            trace_state: headers.get(TRACESTATE).cloned(),
         }
     }
 }
@@ -84,7 +90,7 @@ impl Account {
         thread: &Arc<Thread>,
         conn: &Arc<ConnState>,
         (host, ids): (&Arc<str>, &Arc<Ids>),
-        (request, client): (&Request<Incoming>, IpAddr),
+        (request, client): (&Request<Incoming>, Client),
         (begun, detailed): (Instant, bool),
     ) -> Box<Self> {
         conn.request_begins();
@@ -106,6 +112,7 @@ impl Account {
             user: None,
             quiet: false,
             log: None,
+            tracer: None,
             details: detailed.then(|| Box::new(Details::of(request))),
             sent: 0,
             end: End::Open(None),
@@ -166,7 +173,7 @@ impl Account {
         let path = self.uri.path_and_query().map_or("*", |pq| pq.as_str());
         log.record(&Entry {
             time: details.time,
-            client: self.client,
+            client: self.client.ip,
             method: &self.method,
             host: &self.host,
             path,
@@ -193,6 +200,24 @@ impl Account {
     }
 }
 
+impl Account {
+    fn trace(&self, tracer: &Tracer, details: &Details, total: Duration) {
+        let state = details.trace_state.clone();
+        let told = trace::Told {
+            start: details.time,
+            took: total,
+            version: details.version,
+            user_agent: details.user_agent.as_ref(),
+            state: state.filter(|_| self.ids.is_continued()),
+            aborted: self.is_aborted(),
+            sent: self.sent,
+        };
+        if let Some(span) = trace::server_span(self, told) {
+            tracer.push(span);
+        }
+    }
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         let now = Instant::now();
@@ -208,6 +233,9 @@ impl Drop for Account {
         }
         if let (Some(log), Some(details)) = (&self.log, &self.details) {
             self.write(log, details, total);
+        }
+        if let (Some(tracer), Some(details)) = (&self.tracer, &self.details) {
+            self.trace(tracer, details, total);
         }
     }
 }

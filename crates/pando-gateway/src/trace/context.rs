@@ -1,0 +1,205 @@
+//! The header `traceparent` (W3C Trace Context, level 1, section 3.2).
+
+use http::HeaderMap;
+
+use crate::forward::head::TRACEPARENT;
+
+const SAMPLED: u8 = 1;
+/// The trace's id was made at random (level 2); passed on as it came.
+const RANDOM: u8 = 2;
+/// `00-<32>-<16>-<2>`.
+const LENGTH: usize = 55;
+/// Versions to come may be longer.
+const MAX_LENGTH: usize = 256;
+
+/// Whose child a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    pub trace_id: u128,
+    pub span_id: u64,
+    pub flags: u8,
+}
+
+impl Context {
+    /// Of a request: there must be one header, and it must be valid.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut all = headers.get_all(TRACEPARENT).iter();
+        let text = all.next()?.as_bytes();
+        all.next().is_none().then(|| Self::parse(text))?
+    }
+
+    /// Strict for version 0; of later versions what version 0 has.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        let dashes = [2, 35, 52];
+        if text.len() < LENGTH
+            || text.len() > MAX_LENGTH
+            || dashes.into_iter().any(|at| text[at] != b'-')
+        {
+            return None;
+        }
+        let version = hex(&text[..2])?;
+        let more = &text[LENGTH..];
+        let fits = more.is_empty() || (version != 0 && more[0] == b'-');
+        let context = Self {
+            trace_id: hex(&text[3..35])?,
+            span_id: u64::try_from(hex(&text[36..52])?).ok()?,
+            flags: u8::try_from(hex(&text[53..55])?).ok()?,
+        };
+        let valid = version != 0xff && context.trace_id != 0 && context.span_id != 0;
+        (fits && valid).then_some(context)
+    }
+
+    pub fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The flags that go on.
+    pub fn flags(sampled: bool, came: Option<Self>) -> u8 {
+        let random = came.map_or(0, |context| context.flags & RANDOM);
+        random | if sampled { SAMPLED } else { 0 }
+    }
+}
+
+/// As the header is written, always version 0.
+impl std::fmt::Display for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (trace_id, span_id, flags) = (self.trace_id, self.span_id, self.flags);
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+    }
+}
+
+/// Lower case only.
+fn hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
+}
+
+/// For the fuzzer: what is taken is written as it came, but for what version 0 does not have.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Some(context) = Context::parse(data) {
+        let text = context.to_string();
+        assert_eq!(Context::parse(text.as_bytes()), Some(context));
+        assert_eq!(text.as_bytes()[2..], data.trim_ascii()[2..LENGTH]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn the_cases_of_the_standard() {
+        let context = Context::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(context.to_string(), GOOD);
+        assert!(context.is_sampled());
+        for (text, valid) in [
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+                true,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff",
+                true,
+            ),
+            (
+                " 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\t",
+                true,
+            ),
+            // A later version, as it is and with more.
+            (
+                "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                true,
+            ),
+            (
+                "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what",
+                true,
+            ),
+            (
+                "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.what",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what",
+                false,
+            ),
+            (
+                "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                false,
+            ),
+            (
+                "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                false,
+            ),
+            (
+                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+                false,
+            ),
+            (
+                "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+                false,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0x",
+                false,
+            ),
+            (
+                "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                false,
+            ),
+            ("", false),
+        ] {
+            assert_eq!(Context::parse(text.as_bytes()).is_some(), valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_headers_are_none() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Context::of(&headers), None);
+        headers.append(TRACEPARENT, GOOD.parse().unwrap());
+        assert!(Context::of(&headers).is_some());
+        headers.append(TRACEPARENT, GOOD.parse().unwrap());
+        assert_eq!(Context::of(&headers), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(data: Vec<u8>) {
+            fuzz(&data);
+        }
+
+        #[test]
+        fn what_is_written_is_read(trace_id in 1u128.., span_id in 1u64.., flags: u8) {
+            let context = Context { trace_id, span_id, flags };
+            prop_assert_eq!(Context::parse(context.to_string().as_bytes()), Some(context));
+        }
+    }
+}
