@@ -69,6 +69,7 @@ impl Gateway {
             limits: spec.limits.clone(),
             timeouts: spec.timeouts.clone(),
             tracer: None,
+            health: None,
             https_port: None,
         };
         let (acme, keeper) = Acme::new(certificates.clone(), files.clone());
@@ -181,6 +182,7 @@ impl Gateway {
             limits: spec.limits.clone(),
             timeouts: spec.timeouts.clone(),
             tracer,
+            health: spec.health.as_deref().map(Into::into),
             https_port: https_port(&spec),
         }));
         self.spec = spec;
@@ -245,6 +247,7 @@ impl Gateway {
 
     /// Accepts nothing more and waits until all is answered, within the limit.
     pub async fn drain(&self) {
+        self.shared.leaving.store(true, Relaxed);
         self.begin_drain().await;
         let limit = Duration::from_millis(self.spec.timeouts.drain_ms) + LAST_WAIT;
         let done = async {

@@ -163,7 +163,12 @@ impl Managed {
                 let result = self.answer(ask);
                 self.handle.answer(id, result).await;
             }
-            Event::Drain { .. } => self.drain().await,
+            Event::Drain { quick } => {
+                if let Some(gateway) = self.gateway.as_ref().filter(|_| quick) {
+                    gateway.shared().leaving.store(true, Relaxed);
+                }
+                self.drain().await;
+            }
             Event::Disconnect => self.leave().await,
             Event::Closed => {}
         }

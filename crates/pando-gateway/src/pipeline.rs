@@ -4,6 +4,7 @@
 //! large as its largest way, and is moved before it is first polled.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -166,6 +167,10 @@ pub(crate) fn site_name(host: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+fn is_look(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 fn says_keep_alive(headers: &http::HeaderMap) -> bool {
     let connection = headers.get(header::CONNECTION);
     connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
@@ -173,6 +178,11 @@ fn says_keep_alive(headers: &http::HeaderMap) -> bool {
 
 impl Exchange {
     async fn answer(&self, mut request: Request<Incoming>, trace: &mut Trace) -> Response<Body> {
+        let health = self.config.health.as_deref();
+        if health.is_some_and(|health| health == request.uri().path()) && is_look(&request) {
+            trace.account.quiet = true;
+            return self.health();
+        }
         let upgrade = self.upgrade(&mut request);
         let (parts, body) = request.into_parts();
         if self.host.is_empty() || self.host.contains('@') {
@@ -278,6 +288,21 @@ impl Exchange {
             Box::pin(route.protect.authenticate(parts, granted)).await?;
         }
         Ok(())
+    }
+
+    /// For load balancers in front. While another gateway takes over there is nothing to see.
+    fn health(&self) -> Response<Body> {
+        let (status, text) = if self.thread.shared.leaving.load(Relaxed) {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        } else {
+            (StatusCode::OK, "ok\n")
+        };
+        let mut response = reply::plain(status, text);
+        let no_store = HeaderValue::from_static("no-store");
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_store);
+        response
     }
 
     /// A certificate authority's question (RFC 8555 section 8.3).

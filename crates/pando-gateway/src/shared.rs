@@ -29,6 +29,8 @@ pub struct Config {
     pub timeouts: gateway_spec::Timeouts,
     /// Who takes spans; `None` sends none.
     pub tracer: Option<Arc<Tracer>>,
+    /// Where load balancers ask whether the gateway serves.
+    pub health: Option<Box<str>>,
     /// Where plain requests are redirected to.
     pub https_port: Option<u16>,
 }
@@ -49,6 +51,8 @@ pub struct Shared {
     said_full_ms: AtomicU64,
     /// Answers say `Connection: close` and idle connections are let go.
     pub draining: AtomicBool,
+    /// It drains, and no other gateway goes on in its place.
+    pub leaving: AtomicBool,
     /// Connections that left HTTP and live.
     tunnels: AtomicU32,
     /// Connections of each thread.
@@ -100,6 +104,7 @@ impl Shared {
             challenges,
             limits: Arc::default(),
             draining: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             tunnels: AtomicU32::new(0),
             per_thread: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             measures: (0..threads).map(|_| Arc::default()).collect(),

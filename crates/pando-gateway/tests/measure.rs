@@ -39,6 +39,7 @@ impl Edge {
             listen: vec![listen.clone()],
             sites: vec![Site::new(["edge.example", "*.edge.example"], routes)],
             threads: Some(2),
+            health: Some("/livez".into()),
             access_log: gateway_spec::AccessLog {
                 path: Some(dir.path().join("access.log")),
                 ..gateway_spec::AccessLog::default()
@@ -276,6 +277,24 @@ async fn those_who_leave_and_those_without_a_site_are_counted() {
         ("", "", "(unmatched)")
     );
     assert_eq!(row.classes, [0, 0, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_load_balancer_is_no_traffic() {
+    let mut edge = Edge::start(vec![to("/", "127.0.0.1:9")]).await;
+    let mut client = edge.open().await;
+    assert_eq!(client.ask("GET", "/livez", "any.example").await, 200);
+    assert_eq!(client.ask("HEAD", "/livez", "edge.example").await, 200);
+    edge.gateway.shared().leaving.store(true, Relaxed);
+    assert_eq!(client.ask("GET", "/livez", "a").await, 503);
+    assert_eq!(client.ask("GET", "/livez/x", "edge.example").await, 502);
+    assert_eq!(client.ask("POST", "/livez", "other.example").await, 404);
+    let report = edge.report(2).await;
+    let classes = report.routes.iter().map(|row| row.classes);
+    let classes: BTreeMap<_, _> = classes.map(|row| (row, ())).collect();
+    assert_eq!(classes.len(), 2, "{report:?}");
+    edge.gateway.flush(PATIENCE);
+    assert_eq!(logged(&edge.dir.path().join("access.log")).len(), 2);
 }
 
 /// Of each request of the log: milliseconds.

@@ -55,7 +55,10 @@ async fn message(stream: &mut BufReader<TcpStream>) -> Option<(Vec<String>, Vec<
 
 /// An OTLP receiver that is overloaded at first.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<(Vec<Vec<String>>, Vec<Span>)>>);
+struct Collector(Arc<Mutex<Got>>);
+
+/// Heads of requests, and spans.
+type Got = (Vec<Vec<String>>, Vec<Span>);
 
 impl Collector {
     async fn start(&self) -> String {
@@ -143,10 +146,13 @@ async fn ask(address: &str, path: &str, more: &str) -> String {
 
 fn text(span: &Span, name: &str) -> Option<String> {
     let found = span.attributes.iter().find(|pair| pair.key == name)?;
-    Some(match found.value.clone()?.value? {
-        Value::StringValue(text) => text,
-        Value::IntValue(number) => number.to_string(),
-        other => format!("{other:?}"),
+    let value = found.value.clone()?.value?;
+    Some(if let Value::IntValue(number) = value {
+        number.to_string()
+    } else if let Value::StringValue(text) = value {
+        text
+    } else {
+        format!("{value:?}")
     })
 }
 

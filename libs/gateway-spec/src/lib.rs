@@ -57,6 +57,8 @@ pub struct GatewaySpec {
     pub acme: Acme,
     /// `redis://…`: rate limits with `shared = true` count over all machines there.
     pub redis: Option<Secret>,
+    /// GET of this path on any host says whether the gateway serves: 200, or 503 while it ends.
+    pub health: Option<String>,
     /// Where spans of requests go; `None` sends none.
     pub otlp: Option<monitor_spec::settings::Otlp>,
 }

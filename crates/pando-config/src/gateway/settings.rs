@@ -13,7 +13,7 @@ use crate::app::Context;
 use crate::problem::{Refusal, Report};
 use crate::table::{Table, Value, nothing_foreign};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "listen",
     "threads",
     "user",
@@ -24,6 +24,7 @@ const KEYS: [&str; 10] = [
     "cache",
     "acme",
     "redis",
+    "health",
 ];
 
 const MAX_THREADS: i64 = 1024;
@@ -63,8 +64,25 @@ pub(super) fn read(
         let secret = secret::read(v, context, r)?;
         r.take(&v.place, redis(&secret)).map(|()| Some(secret))
     });
+    field::set(table, "health", &mut spec.health, report, |v, r| {
+        let path = v.string("\"/livez\"", r)?;
+        r.take(&v.place, health(path)).map(Some)
+    });
     let value = table.get("listen")?;
     listen::read(&value, context, report)
+}
+
+/// As a client sends it.
+fn health(path: &str) -> Result<String, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'*' | b'{');
+    if path.starts_with('/') && path.bytes().all(plain) {
+        return Ok(path.to_owned());
+    }
+    Err(Refusal::new(
+        format!("health = {path:?} is no path"),
+        "a load balancer asks for exactly this path",
+        "write one that begins with a slash, such as \"/livez\"",
+    ))
 }
 
 fn foreign(key: &str) -> Option<Refusal> {

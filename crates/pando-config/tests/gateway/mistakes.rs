@@ -204,6 +204,12 @@ fn in_the_gateway() {
         "eab = ",
     );
     gateway(
+        "health = \"livez\"",
+        10,
+        "health = \"livez\" is no path",
+        "/livez",
+    );
+    gateway(
         "redis = \"127.0.0.1:6379\"",
         9,
         "`redis` is not the URL of a Redis",

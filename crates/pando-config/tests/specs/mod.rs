@@ -327,6 +327,7 @@ pub fn spec() -> impl Strategy<Value = GatewaySpec> {
                         },
                     ],
                     sites,
+                    health: threads.map(|threads| format!("/health/{threads}")),
                     threads,
                     user,
                     trusted_proxies,

@@ -22,6 +22,7 @@ pub(super) fn gateway(spec: &GatewaySpec) -> Keys {
         let nets = spec.trusted_proxies.iter().map(ToString::to_string);
         keys.push("trusted_proxies", Item::texts(nets));
     }
+    keys.text("health", spec.health.as_ref());
     keys.if_not("limits", &spec.limits, &Limits::default(), limits);
     keys.if_not("timeouts", &spec.timeouts, &Timeouts::default(), timeouts);
     keys.if_not(
