@@ -16,6 +16,7 @@ mod internal;
 mod kill;
 mod list;
 mod logs;
+mod monit;
 mod resurrect;
 mod run;
 mod show;
@@ -71,9 +72,9 @@ pub enum Verb {
     /// Stop apps; they stay known
     Stop(change::Names),
     /// Stop and start all workers of apps at once
-    Restart(change::Fresh),
+    Restart(change::FreshArgs),
     /// Replace the workers of apps one by one, without losing a request
-    Reload(change::Fresh),
+    Reload(change::FreshArgs),
     /// Stop apps and forget them
     #[command(visible_aliases = ["del", "rm"])]
     Delete(change::Names),
@@ -82,6 +83,10 @@ pub enum Verb {
     /// Show all apps
     #[command(visible_aliases = ["list", "status", "ps"])]
     Ls(list::ListArgs),
+    /// Watch apps in the terminal: traffic, latency, errors, memory, logs, events
+    Monit(monit::MonitArgs),
+    /// Show apps and workers in one table that stays up to date
+    Top(monit::TopArgs),
     /// Show one app and its workers
     #[command(visible_alias = "describe")]
     Show(show::ShowArgs),
@@ -157,6 +162,8 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Delete(args) => change::delete(&args, ctx),
         Verb::Scale(args) => change::scale(&args, ctx),
         Verb::Ls(args) => list::list(&args, ctx),
+        Verb::Monit(args) => monit::monit(&args, ctx),
+        Verb::Top(args) => monit::top(&args, ctx),
         Verb::Show(args) => show::show(&args, ctx),
         Verb::Logs(args) => logs::logs(&args, ctx),
         Verb::Env(args) => env::env(&args, ctx),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use app_spec::AppSpec;
+use monitor_spec::ask;
+use monitor_spec::now::Now;
 use pando_control::api::{Answer, AppView, Frame, Request, Select};
 use pando_control::{CallError, Client, ConnectError};
 use tokio::runtime::Runtime;
@@ -140,6 +142,31 @@ impl Context {
             return Err(unexpected());
         };
         Ok(specs)
+    }
+
+    /// The metrics' picture of this second.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none within `limit`.
+    pub fn now(&mut self, limit: Duration) -> Result<Now, String> {
+        let (Some(runtime), Some(client)) = (&self.runtime, &mut self.client) else {
+            return Err("no daemon runs".into());
+        };
+        let ask = ask::Ask::Now;
+        let answer = runtime.block_on(async {
+            let call = client.call(Request::Monitor { ask }, |_| {});
+            tokio::time::timeout(limit, call).await
+        });
+        match answer {
+            Ok(Ok(Answer::Monitor(answer))) => match *answer {
+                ask::Answer::Now(now) => Ok(*now),
+                _other => Err("the daemon answers another question".into()),
+            },
+            Ok(Ok(_other)) => Err("the daemon answers another question".into()),
+            Ok(Err(CallError::Failed(problem))) => Err(problem.why),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("nothing came within {limit:?}")),
+        }
     }
 
     /// A call that changes something: what was done, and the apps as they are now.

@@ -20,7 +20,7 @@ pub struct Names {
 }
 
 #[derive(Debug, Args)]
-pub struct Fresh {
+pub struct FreshArgs {
     /// Names of apps, or `all`
     #[arg(required = true, value_name = "APP")]
     names: Vec<String>,
@@ -90,11 +90,11 @@ pub fn signal(args: &SignalArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     )
 }
 
-pub fn restart(args: &Fresh, ctx: &mut Context) -> anyhow::Result<u8> {
+pub fn restart(args: &FreshArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     renew(args, ctx, |select, spec| Request::Restart { select, spec })
 }
 
-pub fn reload(args: &Fresh, ctx: &mut Context) -> anyhow::Result<u8> {
+pub fn reload(args: &FreshArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     renew(args, ctx, |select, spec| Request::Reload { select, spec })
 }
 
@@ -119,7 +119,7 @@ pub fn told(ctx: &mut Context, text: &[String], apps: &[AppView]) {
 
 /// Restarts or reloads. The file is the truth: apps of a pando.toml come back as it says now.
 fn renew(
-    args: &Fresh,
+    args: &FreshArgs,
     ctx: &mut Context,
     request: impl Fn(Select, Option<Box<AppSpec>>) -> Request,
 ) -> anyhow::Result<u8> {
@@ -136,7 +136,13 @@ fn renew(
     // Every file is read before anything is done, so that a mistake in one changes nothing.
     let mut renewed = Vec::new();
     for spec in specs {
-        let new = fresh(&spec, env.as_ref())?;
+        let new = match fresh(&spec, env.as_ref())? {
+            Fresh::Renewed(new) => new,
+            Fresh::FileIsGone(kept) => {
+                warn_of_gone_file(&spec);
+                kept
+            }
+        };
         let changed = (new != spec).then_some(new);
         renewed.push((spec.name, changed));
     }
@@ -158,30 +164,41 @@ fn renew(
     Ok(exit::OK)
 }
 
+/// A spec as it is to be from now on.
+pub enum Fresh {
+    Renewed(AppSpec),
+    /// The file that it is from is not there any more; it stays what it is.
+    FileIsGone(AppSpec),
+}
+
+fn warn_of_gone_file(spec: &AppSpec) {
+    let file = spec.origin.as_deref().unwrap_or("pando.toml".as_ref());
+    let (name, file) = (&spec.name, file.display());
+    // A stderr that is closed hears no warning.
+    let _ = writeln!(
+        std::io::stderr(),
+        "warning: {file} is gone; {name} stays as it was"
+    );
+}
+
 /// The spec as its file has it now, with the number of workers that it has now; with `env`, under
-/// that environment. An app without a file, or whose file is gone, stays what it is.
-fn fresh(spec: &AppSpec, env: Option<&BTreeMap<String, String>>) -> anyhow::Result<AppSpec> {
+/// that environment. An app without a file stays what it is.
+pub fn fresh(spec: &AppSpec, env: Option<&BTreeMap<String, String>>) -> anyhow::Result<Fresh> {
     let base_env = env.unwrap_or(&spec.base_env);
     let kept = || AppSpec {
         base_env: base_env.clone(),
         ..spec.clone()
     };
     let Some(origin) = &spec.origin else {
-        return Ok(kept());
+        return Ok(Fresh::Renewed(kept()));
     };
     if !origin.exists() {
-        let (name, file) = (&spec.name, origin.display());
-        // A stderr that is closed hears no warning.
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: {file} is gone; {name} stays as it was"
-        );
-        return Ok(kept());
+        return Ok(Fresh::FileIsGone(kept()));
     }
     let found = config::load(origin, base_env)?
         .into_iter()
         .find(|s| s.name == spec.name);
-    Ok(found.map_or_else(kept, |found| AppSpec {
+    Ok(Fresh::Renewed(found.map_or_else(kept, |found| AppSpec {
         instances: spec.instances,
         base_env: if env.is_some() {
             found.base_env
@@ -189,5 +206,5 @@ fn fresh(spec: &AppSpec, env: Option<&BTreeMap<String, String>>) -> anyhow::Resu
             spec.base_env.clone()
         },
         ..found
-    }))
+    })))
 }

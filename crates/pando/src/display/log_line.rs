@@ -83,6 +83,11 @@ fn readable(line: &str, color: bool) -> String {
     shown + &below
 }
 
+/// A line without colours and in one line: a JSON line as [`LogFormat`] shows it.
+pub fn plain(line: &str) -> String {
+    text::without_escapes(&readable(line, false).replace('\n', "  "))
+}
+
 fn level_style(level: &str) -> Style {
     match level {
         "fatal" | "error" => Style::Red,

@@ -65,6 +65,72 @@ pub fn percent(value: f64) -> String {
     }
 }
 
+/// A time that something took: `0.08 ms`, `3.1 ms`, `128 ms`, `1.20 s`, `45 s`, `2m 5s`.
+pub fn took(us: f64) -> String {
+    let ms = us / 1_000.0;
+    if !ms.is_finite() || ms <= 0.0 {
+        "0 ms".to_owned()
+    } else if ms < 0.995 {
+        format!("{ms:.2} ms")
+    } else if ms < 9.95 {
+        format!("{ms:.1} ms")
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else if ms < 9_995.0 {
+        format!("{:.2} s", ms / 1_000.0)
+    } else if ms < 99_500.0 {
+        format!("{:.0} s", ms / 1_000.0)
+    } else {
+        duration(whole(ms))
+    }
+}
+
+/// How often a second: `0`, `0.04`, `3.1`, `128`, `12.3k`, `1.2M`.
+pub fn rate(per_s: f64) -> String {
+    if !per_s.is_finite() || per_s < 0.005 {
+        "0".to_owned()
+    } else if per_s < 0.095 {
+        format!("{per_s:.2}")
+    } else if per_s < 9.95 {
+        format!("{per_s:.1}")
+    } else if per_s < 9_999.5 {
+        format!("{per_s:.0}")
+    } else if per_s < 999_950.0 {
+        format!("{:.1}k", per_s / 1_000.0)
+    } else {
+        format!("{:.1}M", per_s / 1_000_000.0)
+    }
+}
+
+/// A count in few digits: `7`, `128`, `12.3k`.
+pub fn count(number: u64) -> String {
+    if number < 10_000 {
+        number.to_string()
+    } else {
+        rate(float(number))
+    }
+}
+
+/// As [`count`], of a number that is whole.
+pub fn whole_count(number: f64) -> String {
+    count(whole(number))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+pub fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Without its fraction; 0 where it is no count.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such casts saturate, and NaN is 0"
+)]
+pub fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +172,39 @@ mod tests {
         ] {
             assert_eq!(size(bytes), expect);
         }
+    }
+
+    #[test]
+    fn times_that_something_took() {
+        for (us, expect) in [
+            (0.0, "0 ms"),
+            (f64::NAN, "0 ms"),
+            (83.0, "0.08 ms"),
+            (996.0, "1.0 ms"),
+            (3_140.0, "3.1 ms"),
+            (128_400.0, "128 ms"),
+            (999_900.0, "1.00 s"),
+            (45_000_000.0, "45 s"),
+            (125_000_000.0, "2m 5s"),
+        ] {
+            assert_eq!(took(us), expect);
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (per_s, expect) in [
+            (0.0, "0"),
+            (f64::NAN, "0"),
+            (0.04, "0.04"),
+            (3.14, "3.1"),
+            (128.4, "128"),
+            (12_345.0, "12.3k"),
+            (1_234_567.0, "1.2M"),
+        ] {
+            assert_eq!(rate(per_s), expect);
+        }
+        assert_eq!([count(7), count(12_345)], ["7", "12.3k"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 /// Shows times of a stream of lines, which mostly share their second with the line before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
     today: Date,
@@ -42,7 +42,8 @@ impl Clock {
         }
     }
 
-    fn second(&self, second: i64) -> String {
+    /// `14:03:44`; with the date on other days.
+    pub fn second(&self, second: i64) -> String {
         let Ok(time) = Timestamp::from_second(second) else {
             return format!("@{second}");
         };

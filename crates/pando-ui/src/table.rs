@@ -1,7 +1,7 @@
 //! A table that fits the terminal: what does not fit is first left out by column, then cut by
 //! cell, never wrapped.
 
-use super::text::{self, Style};
+use crate::text::{self, Style};
 
 /// Spaces between columns.
 const GAP: usize = 2;
@@ -23,6 +23,8 @@ pub struct Column {
     pub priority: u8,
     /// Its cells may be cut down to this; `None`: they are never cut.
     pub min: Option<usize>,
+    /// Never narrower, so that numbers that change from second to second move nothing.
+    pub floor: usize,
 }
 
 impl Column {
@@ -32,6 +34,7 @@ impl Column {
             align: Align::Left,
             priority,
             min: None,
+            floor: 0,
         }
     }
 
@@ -41,12 +44,19 @@ impl Column {
             align: Align::Right,
             priority,
             min: None,
+            floor: 0,
         }
     }
 
     /// May be cut down to `min`.
     pub const fn cut(mut self, min: usize) -> Self {
         self.min = Some(min);
+        self
+    }
+
+    /// Never narrower than `floor`.
+    pub const fn at_least(mut self, floor: usize) -> Self {
+        self.floor = floor;
         self
     }
 }
@@ -87,7 +97,7 @@ pub struct Layout {
 
 /// The table's lines. A column in which every cell is empty is left out.
 pub fn render(columns: &[Column], rows: &[Row], layout: Layout) -> Vec<String> {
-    let widths = fit_columns(columns, rows, layout.width);
+    let widths = fit_columns(columns, rows, layout.width, GAP);
     let titles: Vec<Cell> = columns
         .iter()
         .map(|c| Cell::styled(c.title, Style::Dim))
@@ -117,7 +127,12 @@ fn note_lines(note: &Cell, layout: Layout) -> Vec<String> {
 }
 
 /// Each column's width; `None` for one that is left out.
-fn fit_columns(columns: &[Column], rows: &[Row], width: Option<usize>) -> Vec<Option<usize>> {
+pub fn fit_columns(
+    columns: &[Column],
+    rows: &[Row],
+    width: Option<usize>,
+    gap: usize,
+) -> Vec<Option<usize>> {
     let cells = |i: usize| {
         rows.iter()
             .filter_map(move |r| r.cells.get(i))
@@ -128,7 +143,8 @@ fn fit_columns(columns: &[Column], rows: &[Row], width: Option<usize>) -> Vec<Op
         .enumerate()
         .map(|(i, column)| {
             let widest = cells(i).map(text::width).max().unwrap_or(0);
-            (widest > 0 || column.priority == 0).then(|| widest.max(text::width(column.title)))
+            (widest > 0 || column.priority == 0)
+                .then(|| widest.max(text::width(column.title)).max(column.floor))
         })
         .collect();
     let Some(room) = width else { return widths };
@@ -141,6 +157,7 @@ fn fit_columns(columns: &[Column], rows: &[Row], width: Option<usize>) -> Vec<Op
             .iter()
             .enumerate()
             .filter_map(|(i, w)| w.map(|w| least(i, w))),
+        gap,
     ) > room
     {
         let shown = (0..columns.len()).filter(|i| widths[*i].is_some() && columns[*i].priority > 0);
@@ -152,7 +169,7 @@ fn fit_columns(columns: &[Column], rows: &[Row], width: Option<usize>) -> Vec<Op
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(columns[*i].priority));
     for i in order {
-        let too_much = total(widths.iter().flatten().copied()).saturating_sub(room);
+        let too_much = total(widths.iter().flatten().copied(), gap).saturating_sub(room);
         if let Some(natural) = widths[i] {
             widths[i] = Some(natural.saturating_sub(too_much).max(least(i, natural)));
         }
@@ -160,9 +177,9 @@ fn fit_columns(columns: &[Column], rows: &[Row], width: Option<usize>) -> Vec<Op
     widths
 }
 
-fn total(widths: impl Iterator<Item = usize>) -> usize {
+fn total(widths: impl Iterator<Item = usize>, gap: usize) -> usize {
     let (sum, count) = widths.fold((0, 0_usize), |(sum, count), w| (sum + w, count + 1));
-    sum + GAP * count.saturating_sub(1)
+    sum + gap * count.saturating_sub(1)
 }
 
 fn line(columns: &[Column], widths: &[Option<usize>], cells: &[Cell], color: bool) -> String {

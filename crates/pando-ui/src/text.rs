@@ -47,11 +47,44 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// `text` in one line: control characters, which could move the cursor, become spaces.
+/// `text` in one line: control characters, which could move the cursor, and those that turn the
+/// direction of what follows become spaces.
 pub fn one_line(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_unruly(c) { ' ' } else { c })
         .collect()
+}
+
+/// Unicode's line ends and the marks of its bidirectional algorithm (UAX #9), besides controls.
+fn is_unruly(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// As [`one_line`], and the escape sequences of an app's own colours (ECMA-48) are gone whole.
+pub fn without_escapes(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => skip_until(&mut chars, |c| {
+                matches!(c, '\u{40}'..='\u{7e}') || c.is_control()
+            }),
+            '\u{1b}' if chars.next_if_eq(&']').is_some() => {
+                skip_until(&mut chars, |c| matches!(c, '\u{7}' | '\u{9c}' | '\\'));
+            }
+            '\u{1b}' => {}
+            '\t' => kept.push_str("    "),
+            c if is_unruly(c) => kept.push(' '),
+            c => kept.push(c),
+        }
+    }
+    kept
+}
+
+fn skip_until(chars: &mut impl Iterator<Item = char>, is_end: impl Fn(char) -> bool) {
+    let _end = chars.find(|c| is_end(*c));
 }
 
 /// `text` in at most `columns`, with an ellipsis where something was cut.
@@ -115,6 +148,15 @@ mod tests {
     #[test]
     fn escapes_do_not_get_through() {
         assert_eq!(one_line("a\x1b[2J\nb"), "a [2J b");
+        assert_eq!(one_line("a\u{202e}b\u{9b}2J"), "a b 2J");
+        for (text, expect) in [
+            ("\x1b[31mred\x1b[0m\tx", "red    x"),
+            ("\x1b]0;title\x07a\x1b", "a"),
+            ("\x1b]8;;http://x\x1b\\link", "link"),
+            ("a\rb\x1b[", "a b"),
+        ] {
+            assert_eq!(without_escapes(text), expect);
+        }
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! What is well and what is wrong: signs, colours and limits of states and numbers.
+
+use monitor_spec::now::{Alert, AlertState, App, Traffic};
+
+use super::chart::Limits;
+use crate::text::Style;
+
+/// Event-loop delay that users notice, and one in which health checks fail.
+pub const LAG: Limits = Limits {
+    warn: Some(100_000.0),
+    bad: Some(500_000.0),
+};
+/// Of a memory limit.
+const MEMORY_WARN: f64 = 0.80;
+const MEMORY_BAD: f64 = 0.95;
+/// Share of answers with 5xx from which it is red.
+const ERRORS_BAD: f64 = 0.01;
+/// Of a certificate's life, milliseconds.
+pub const CERTIFICATE_BAD_MS: i64 = 3 * 86_400_000;
+pub const CERTIFICATE_WARN_MS: i64 = 21 * 86_400_000;
+
+/// A state's sign, which is there without colours too, and its colour.
+pub fn state(state: &str) -> (char, Style) {
+    match state {
+        "ready" => ('●', Style::Green),
+        "starting" | "waiting" | "reloading" => ('◐', Style::Cyan),
+        "degraded" | "draining" | "stopping" | "backoff" => ('▲', Style::Yellow),
+        "unhealthy" | "stalled" | "crash-loop" => ('✖', Style::Red),
+        _ => ('○', Style::Dim),
+    }
+}
+
+/// `● ready`.
+pub fn state_cell(word: &str) -> (String, Style) {
+    let (sign, style) = state(word);
+    (format!("{sign} {word}"), style)
+}
+
+pub fn app_state(app: &App) -> &str {
+    if app.reloading {
+        "reloading"
+    } else {
+        &app.status
+    }
+}
+
+/// Share of answers with 5xx, 0 to 1.
+pub fn error_share(traffic: &Traffic) -> f64 {
+    if traffic.rate > 0.0 {
+        (traffic.errors_5xx / traffic.rate).clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
+}
+
+pub fn error_style(share: f64) -> Style {
+    if share >= ERRORS_BAD {
+        Style::Red
+    } else if share > 0.0 {
+        Style::Yellow
+    } else {
+        Style::Dim
+    }
+}
+
+/// Of memory in bytes under a limit.
+pub fn memory(limit_bytes: Option<u64>) -> Limits {
+    let share = |share| limit_bytes.map(|limit| crate::units::float(limit) * share);
+    Limits {
+        warn: share(MEMORY_WARN),
+        bad: share(MEMORY_BAD),
+    }
+}
+
+pub fn alert(alert: &Alert) -> (&'static str, Style) {
+    match alert.state {
+        AlertState::Firing => ("✖ firing", Style::Red),
+        AlertState::Pending => ("▲ pending", Style::Yellow),
+        AlertState::Resolved => ("● resolved", Style::Green),
+    }
+}
+
+/// Of an event's kind.
+pub fn event(kind: &str) -> Style {
+    match kind {
+        "crash-loop" | "alert-firing" | "stalled" | "stuck" | "unhealthy" | "killed"
+        | "log-lines-lost" => Style::Red,
+        "exited" | "memory-limit" | "not-ready" | "reload-failed" | "upstream-down"
+        | "log-error" | "limit" => Style::Yellow,
+        "ready" | "recovered" | "healthy" | "reloaded" | "upstream-up" | "alert-resolved" => {
+            Style::Green
+        }
+        _ => Style::Plain,
+    }
+}
