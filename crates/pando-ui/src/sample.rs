@@ -1,10 +1,10 @@
 //! A picture of a small fleet, for tests.
 
+use monitor_spec::edge::{Certificate, Upstream};
 use monitor_spec::now::{
     Alert, AlertState, App, EdgeRoute, Endpoint, Gateway, HISTORY_S, History, Host, Latency, Now,
     Outgoing, Process, Source, Traffic, Worker,
 };
-use monitor_spec::edge::{Certificate, Upstream};
 use monitor_spec::state::Event;
 
 pub const TIME_MS: i64 = 1_795_617_824_000;
@@ -12,7 +12,9 @@ const MB: u64 = 1024 * 1024;
 
 fn wave(base: f32, swing: f32, phase: u16) -> Vec<Option<f32>> {
     let at = |second| base + swing * (f32::from(second + phase) / 9.0).sin();
-    (0..u16::try_from(HISTORY_S).unwrap()).map(|s| Some(at(s))).collect()
+    (0..u16::try_from(HISTORY_S).unwrap())
+        .map(|s| Some(at(s)))
+        .collect()
 }
 
 pub fn history(rate: f32, lag_us: f32, memory: f32) -> History {

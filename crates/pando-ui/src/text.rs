@@ -58,7 +58,10 @@ pub fn one_line(text: &str) -> String {
 /// Unicode's line ends and the marks of its bidirectional algorithm (UAX #9), besides controls.
 fn is_unruly(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(
+            c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        )
         || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 

@@ -158,11 +158,14 @@ impl Context {
             tokio::time::timeout(limit, call).await
         });
         match answer {
-            Ok(Ok(Answer::Monitor(answer))) => match *answer {
-                ask::Answer::Now(now) => Ok(*now),
-                _other => Err("the daemon answers another question".into()),
-            },
-            Ok(Ok(_other)) => Err("the daemon answers another question".into()),
+            Ok(Ok(Answer::Monitor(answer))) => {
+                if let ask::Answer::Now(now) = *answer {
+                    Ok(*now)
+                } else {
+                    Err("the daemon answers another question".into())
+                }
+            }
+            Ok(Ok(_)) => Err("the daemon answers another question".into()),
             Ok(Err(CallError::Failed(problem))) => Err(problem.why),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("nothing came within {limit:?}")),

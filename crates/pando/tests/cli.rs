@@ -11,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use monitor_spec::ask::Ask;
+use monitor_spec::now::{Now, Source};
 use pando_control::api::{
     Answer, AppStatus, AppView, Frame, LogLine, LogStream, Problem, Progress, Request, ScaleChange,
     Select, WorkerState, WorkerView,
@@ -192,7 +194,35 @@ fn ordinary(call: Call) {
             }
         }
         Request::Stop { .. } | Request::Scale { .. } => done("done", app("api", AppStatus::Ready)),
+        Request::Monitor { ask: Ask::Now } => {
+            let picture = monitor_spec::ask::Answer::Now(Box::new(picture()));
+            call.reply.done(Answer::Monitor(Box::new(picture)));
+        }
         other => panic!("{other:?}"),
+    }
+}
+
+/// What the metrics know of `api`.
+fn picture() -> Now {
+    let mut api = monitor_spec::now::App {
+        name: "api".into(),
+        status: "ready".into(),
+        ready: 1,
+        wanted: 1,
+        cpu_percent: 1.0,
+        memory_bytes: 52_428_800,
+        lag_p99_us: Some(2_100),
+        ..Default::default()
+    };
+    api.traffic.source = Source::Agent;
+    api.traffic.rate = 1_204.4;
+    api.traffic.latency = Some(monitor_spec::now::Latency {
+        p95_us: 12_300.0,
+        ..Default::default()
+    });
+    Now {
+        apps: vec![api],
+        ..Now::default()
     }
 }
 
@@ -249,18 +279,63 @@ fn a_list_is_a_table_or_json() {
     assert_eq!(
         ran.out,
         "\
-NAME  MODE       STATUS  READY  RESTARTS  UPTIME   CPU   MEMORY  LISTEN  COMMAND
-api   cluster×1  ready     1/1         0   1m 1s  1.0%  50.0 MB  :3000   server.js
+NAME  MODE       STATUS  READY  RESTARTS  UPTIME   CPU   MEMORY  REQ/S    P95     LAG  LISTEN  COMMAND
+api   cluster×1  ready     1/1         0   1m 1s  1.0%  50.0 MB   1204  12 ms  2.1 ms  :3000   server.js
 "
     );
     let json: serde_json::Value = serde_json::from_str(&daemon.run(&["ls", "--json"]).out).unwrap();
     assert_eq!(json[0]["workers"][0]["pid"], 4711);
+    assert_eq!(json[0]["metrics"]["p95_us"], 12_300.0);
     let show = daemon.run(&["show", "api"]);
     assert!(
         show.out.contains("http://localhost:3000") && show.out.contains("4711"),
         "{}",
         show.out
     );
+}
+
+#[test]
+fn a_list_does_not_wait_for_metrics_that_are_stuck() {
+    let held = std::sync::Mutex::new(Vec::new());
+    let daemon = Daemon::start(move |call| match &call.request {
+        Request::Monitor { .. } => held.lock().unwrap().push(call),
+        _ => ordinary(call),
+    });
+    let ran = daemon.run(&["ls"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out.contains("50.0 MB      -    -    -  :3000"),
+        "{}",
+        ran.out
+    );
+    let json: serde_json::Value = serde_json::from_str(&daemon.run(&["ls", "--json"]).out).unwrap();
+    assert!(json[0]["metrics"].is_null());
+}
+
+#[test]
+fn top_prints_once_where_there_is_no_terminal() {
+    let daemon = Daemon::start(ordinary);
+    let top = daemon.run(&["top", "--sort", "cpu"]);
+    assert_eq!(top.code, 0, "{}", top.err);
+    assert!(
+        top.out.contains("REQ/S") && top.out.contains("● ready"),
+        "{}",
+        top.out
+    );
+    assert!(
+        top.out.contains("12 ms") && top.out.contains("50.0 MB"),
+        "{}",
+        top.out
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&daemon.run(&["top", "--json"]).out).unwrap();
+    assert_eq!(json["apps"][0]["name"], "api");
+    let wrong = daemon.run(&["top", "--sort", "colour"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("req/s"), "{}", wrong.err);
+    let monit = daemon.run(&["monit"]);
+    assert_eq!(monit.code, 2);
+    assert!(monit.err.contains("pando top --once"), "{}", monit.err);
 }
 
 #[test]

@@ -40,9 +40,10 @@ impl Caller {
     async fn ask(&self, ask: Ask) -> Result<ask::Answer, String> {
         let mut client = self.client().await?;
         let answer = client.call(Request::Monitor { ask }, |_| {}).await;
-        match answer.map_err(|error| in_words(&error))? {
-            Answer::Monitor(answer) => Ok(*answer),
-            _other => Err("the daemon answers another question".into()),
+        if let Answer::Monitor(answer) = answer.map_err(|error| in_words(&error))? {
+            Ok(*answer)
+        } else {
+            Err("the daemon answers another question".into())
         }
     }
 
@@ -119,7 +120,10 @@ impl Caller {
                     query: query.clone(),
                 };
                 if let Err(CallError::Failed(problem)) = client.call(request, each).await {
-                    let _ = self.messages.send(Message::Changed(Err(problem.what))).await;
+                    let _ = self
+                        .messages
+                        .send(Message::Changed(Err(problem.what)))
+                        .await;
                     return;
                 }
             }
@@ -129,7 +133,11 @@ impl Caller {
 
     /// Sends a line if there is room; returns how many lines are to be told as lost.
     fn offer(&self, message: Message, skipped: u64) -> u64 {
-        let told = skipped == 0 || self.messages.try_send(Message::LogsSkipped(skipped)).is_ok();
+        let told = skipped == 0
+            || self
+                .messages
+                .try_send(Message::LogsSkipped(skipped))
+                .is_ok();
         let left = if told { 0 } else { skipped };
         if self.messages.try_send(message).is_ok() {
             left

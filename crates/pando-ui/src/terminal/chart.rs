@@ -2,6 +2,7 @@
 //! sparklines of one row.
 
 use crate::text::Style;
+use crate::units;
 
 /// Dots of a braille cell's left and right column from the bottom up (Unicode, U+2800).
 const LEFT: [u32; 4] = [0x40, 0x04, 0x02, 0x01];
@@ -108,8 +109,13 @@ pub fn sparkline(values: &[Option<f32>], width: usize, tick: u64, floor: f64) ->
 
 /// A share of a whole, 0 to 1: `███░░░`.
 pub fn bar(share: f64, width: usize) -> String {
-    let filled = level(share, 1.0, width);
-    let filled = if share < 0.005 { 0 } else { filled };
+    // A block for what is hardly anything would lie.
+    let is_little = share * units::float(width as u64) < 0.25;
+    let filled = if is_little {
+        0
+    } else {
+        level(share, 1.0, width)
+    };
     (0..width)
         .map(|at| if at < filled { '█' } else { '░' })
         .collect()
@@ -119,8 +125,10 @@ pub fn bar(share: f64, width: usize) -> String {
 fn level(value: f64, top: f64, steps: usize) -> usize {
     let most = u32::try_from(steps).unwrap_or(u32::MAX);
     let share = if top > 0.0 { value / top } else { 0.0 };
-    let filled = crate::units::whole((share * f64::from(most)).round());
-    usize::try_from(filled).unwrap_or(steps).clamp(1, steps.max(1))
+    let filled = units::whole((share * f64::from(most)).round());
+    usize::try_from(filled)
+        .unwrap_or(steps)
+        .clamp(1, steps.max(1))
 }
 
 #[cfg(test)]
@@ -171,7 +179,13 @@ mod tests {
             warn: Some(2.0),
             bad: Some(4.0),
         };
-        let rows = area(&known(&[1.0, 1.0, 1.0, 3.0, 5.0, 1.0]), 0, (3, 1), 5.0, limits);
+        let rows = area(
+            &known(&[1.0, 1.0, 1.0, 3.0, 5.0, 1.0]),
+            0,
+            (3, 1),
+            5.0,
+            limits,
+        );
         let styles: Vec<Style> = rows[0].iter().map(|(_, style)| *style).collect();
         assert_eq!(styles, [Style::Cyan, Style::Yellow, Style::Red]);
     }

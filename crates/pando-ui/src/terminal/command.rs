@@ -28,20 +28,20 @@ pub enum Command {
 /// Every command with its arguments, for help and for completion.
 pub const COMMANDS: [(&str, &str, &str); 17] = [
     ("apps", "", "all apps"),
-    ("top", "", "apps and workers in one list"),
+    ("top", "", "with their workers"),
     ("app", "APP", "one app"),
     ("logs", "[APP]", "what apps write"),
-    ("events", "[APP]", "what has happened"),
-    ("alerts", "", "what is wrong, or was"),
-    ("gateway", "", "routes, upstreams, certificates"),
-    ("reload", "APP", "new workers one by one, no request lost"),
-    ("restart", "APP", "stop and start all workers at once"),
-    ("stop", "APP", "stop it; it stays known"),
-    ("start", "APP", "start it again"),
-    ("scale", "APP 4|+1|-1", "how many workers"),
-    ("sort", "COLUMN", "sort the list"),
-    ("filter", "TEXT", "only rows with this text"),
-    ("zoom", "1m…30d", "how much time charts show"),
+    ("events", "[APP]", "what happened"),
+    ("alerts", "", "what is wrong"),
+    ("gateway", "", "the HTTP edge"),
+    ("reload", "APP", "without a gap"),
+    ("restart", "APP", "all at once"),
+    ("stop", "APP", "it stays known"),
+    ("start", "APP", "again"),
+    ("scale", "APP 4|+1|-1", "workers"),
+    ("sort", "COLUMN", "this list"),
+    ("filter", "TEXT", "this list"),
+    ("zoom", "1m…30d", "time in charts"),
     ("pause", "", "hold the picture"),
     ("quit", "", "leave"),
 ];
@@ -122,7 +122,11 @@ pub fn completions(line: &str, apps: &[String], columns: &[&str]) -> Vec<String>
         candidate.to_lowercase().starts_with(&word.to_lowercase()) && *candidate != word
     };
     let owned = |candidates: Vec<&str>| -> Vec<String> {
-        candidates.into_iter().filter(|c| begins(c)).map(str::to_owned).collect()
+        candidates
+            .into_iter()
+            .filter(|c| begins(c))
+            .map(str::to_owned)
+            .collect()
     };
     match before {
         "" => owned(COMMANDS.iter().map(|(name, ..)| *name).collect()),
@@ -140,11 +144,17 @@ pub fn complete(line: &str, candidates: &[String]) -> String {
     let Some(first) = candidates.first() else {
         return line.to_owned();
     };
-    let common = candidates.iter().skip(1).fold(first.as_str(), |common, other| {
-        let same = common.chars().zip(other.chars()).take_while(|(a, b)| a == b);
-        let len: usize = same.map(|(c, _)| c.len_utf8()).sum();
-        &common[..len]
-    });
+    let common = candidates
+        .iter()
+        .skip(1)
+        .fold(first.as_str(), |common, other| {
+            let same = common
+                .chars()
+                .zip(other.chars())
+                .take_while(|(a, b)| a == b);
+            let len: usize = same.map(|(c, _)| c.len_utf8()).sum();
+            &common[..len]
+        });
     let word_at = line.rfind(' ').map_or(0, |at| at + 1);
     let word = &line[word_at..];
     if common.len() < word.len() {

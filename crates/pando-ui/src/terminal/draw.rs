@@ -91,7 +91,10 @@ fn shown_path(model: &Model) -> Vec<String> {
 fn firing(model: &Model) -> Option<String> {
     use monitor_spec::now::AlertState;
     let alerts = &model.now.as_ref()?.alerts;
-    let count = alerts.iter().filter(|a| a.state == AlertState::Firing).count();
+    let count = alerts
+        .iter()
+        .filter(|a| a.state == AlertState::Firing)
+        .count();
     match count {
         0 => None,
         1 => Some("✖ 1 alert".into()),
@@ -106,14 +109,26 @@ fn footer(model: &Model, pen: &mut Pen, area: Rect) {
         Some(Prompt::Command(text)) => {
             let taken = typed(pen, y, room, ":", text);
             let candidates = model.completions(text).join(" ");
-            pen.put(3 + taken, y, room.saturating_sub(taken + 2), &candidates, Style::Dim);
+            pen.put(
+                3 + taken,
+                y,
+                room.saturating_sub(taken + 2),
+                &candidates,
+                Style::Dim,
+            );
         }
         Some(Prompt::Filter(text)) => {
             typed(pen, y, room, "/", text);
         }
         Some(Prompt::Confirm(change)) => {
             let taken = pen.put(1, y, room, &change.question(), Style::Bold);
-            pen.put(2 + taken, y, room.saturating_sub(taken + 1), "y / n", Style::Yellow);
+            pen.put(
+                2 + taken,
+                y,
+                room.saturating_sub(taken + 1),
+                "y / n",
+                Style::Yellow,
+            );
         }
         None => match &model.notice {
             Some(notice) if notice.is_bad => {
@@ -130,7 +145,10 @@ fn footer(model: &Model, pen: &mut Pen, area: Rect) {
 /// What is typed, with a cursor. Returns the columns taken.
 fn typed(pen: &mut Pen, y: u16, room: u16, sign: &str, text: &str) -> u16 {
     let taken = pen.put(1, y, room, &format!("{sign}{text}"), Style::Bold);
-    let cursor = pen.look.paint(Style::Plain).add_modifier(Modifier::REVERSED);
+    let cursor = pen
+        .look
+        .paint(Style::Plain)
+        .add_modifier(Modifier::REVERSED);
     taken + pen.put_painted(1 + taken, y, 1, " ", cursor)
 }
 
@@ -143,7 +161,7 @@ fn hints(model: &Model, pen: &mut Pen, y: u16, room: u16) {
     }
     match place.list() {
         List::Logs => hints.extend([("/", "filter"), ("p", "hold")]),
-        List::Facts => hints.push(("z", "zoom")),
+        List::Facts => {}
         List::Apps
         | List::Top
         | List::Workers
@@ -158,7 +176,12 @@ fn hints(model: &Model, pen: &mut Pen, y: u16, room: u16) {
     if on_app {
         hints.extend([("r", "reload"), ("+-", "scale"), ("l", "logs")]);
     }
-    hints.extend([("z", "zoom"), ("a", "alerts"), ("g", "gateway"), (":", "command")]);
+    hints.extend([
+        ("z", "zoom"),
+        ("a", "alerts"),
+        ("g", "gateway"),
+        (":", "command"),
+    ]);
     hints.dedup();
     let mut x = 1;
     for (key, what) in hints {
@@ -179,7 +202,13 @@ fn waiting(model: &Model, pen: &mut Pen, body: Rect) {
     match &model.lost {
         Some(why) => {
             pen.put(body.x, y, body.width, &format!("✖ {why}"), Style::Red);
-            pen.put(body.x, y + 1, body.width, "trying again; q leaves", Style::Dim);
+            pen.put(
+                body.x,
+                y + 1,
+                body.width,
+                "trying again; q leaves",
+                Style::Dim,
+            );
         }
         None => {
             let text = format!("waiting for the daemon of {} …", model.home);

@@ -155,7 +155,9 @@ impl Driver {
                         screen.enter()?;
                         self.frame_within(FRAME_AFTER_KEY);
                     }
-                    other => self.carry_out(other),
+                    Effect::Change(_) | Effect::Logs(_) | Effect::Series { .. } => {
+                        self.carry_out(effect);
+                    }
                 }
             }
         }
@@ -270,7 +272,10 @@ impl Ends {
 
     async fn any(&mut self) {
         std::future::poll_fn(|cx| {
-            let heard = self.0.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+            let heard = self
+                .0
+                .iter_mut()
+                .any(|signal| signal.poll_recv(cx).is_ready());
             if heard {
                 std::task::Poll::Ready(())
             } else {

@@ -17,21 +17,21 @@ pub const HELP: [(&str, &[(&str, &str)]); 4] = [
         "Moving",
         &[
             ("↑ ↓ j k", "row"),
-            ("PgUp PgDn Home End", "further"),
+            ("PgUp End …", "further"),
             ("Enter", "into it"),
             ("Esc", "back"),
             ("Tab 1…5", "next list, that list"),
-            ("q  Ctrl-C", "leave"),
+            ("q Ctrl-C", "leave"),
         ],
     ),
     (
         "Looking",
         &[
-            ("/", "only rows with this text"),
-            ("s  S", "sort by the next column, turn it round"),
-            ("z  Z", "more time in charts, less"),
-            ("p  Space", "hold the picture"),
-            ("← →", "move long log lines"),
+            ("/", "only rows with a text"),
+            ("s S", "sort by the next, reverse"),
+            ("z Z", "more time in charts, less"),
+            ("p Space", "hold the picture"),
+            ("← →", "shift log lines"),
         ],
     ),
     (
@@ -48,8 +48,8 @@ pub const HELP: [(&str, &[(&str, &str)]); 4] = [
     (
         "Doing",
         &[
-            ("r", "reload: no request is lost"),
-            ("+  -", "one worker more, one fewer"),
+            ("r", "reload, loses nothing"),
+            ("+ -", "one worker more, one less"),
             ("R", "restart (asks)"),
             ("X", "stop (asks)"),
             ("U", "start again"),
@@ -283,20 +283,17 @@ impl Model {
     }
 
     fn command_key(&mut self, text: String, key: Key, effects: &mut Vec<Effect>) {
-        let was_empty = text.is_empty();
-        match key {
-            Key::Esc => {}
-            Key::Backspace if was_empty => {}
-            Key::Enter if text.trim().is_empty() => {}
-            Key::Enter => match command::parse(&text, self.selected_app().as_deref()) {
+        let is_done = key == Key::Backspace && text.is_empty();
+        if key == Key::Tab {
+            let completed = command::complete(&text, &self.completions(&text));
+            self.prompt = Some(Prompt::Command(completed));
+        } else if key == Key::Enter && !text.trim().is_empty() {
+            match command::parse(&text, self.selected_app().as_deref()) {
                 Ok(command) => self.run(command, effects),
                 Err(why) => self.say(why, true),
-            },
-            Key::Tab => {
-                let completed = command::complete(&text, &self.completions(&text));
-                self.prompt = Some(Prompt::Command(completed));
             }
-            _ => self.prompt = Some(Prompt::Command(edited(text, key))),
+        } else if key != Key::Esc && key != Key::Enter && !is_done {
+            self.prompt = Some(Prompt::Command(edited(text, key)));
         }
     }
 
@@ -382,17 +379,17 @@ fn amount(change: ScaleChange) -> String {
 }
 
 fn edited(mut text: String, key: Key) -> String {
-    match key {
-        Key::Char(c) if !c.is_control() && text.len() < PROMPT_MAX => text.push(c),
-        Key::Backspace => {
-            text.pop();
+    if let Key::Char(c) = key {
+        if !c.is_control() && text.len() < PROMPT_MAX {
+            text.push(c);
         }
-        Key::Ctrl('u') => text.clear(),
-        Key::Ctrl('w') => {
-            let kept = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            text.truncate(kept);
-        }
-        _ => {}
+    } else if key == Key::Backspace {
+        text.pop();
+    } else if key == Key::Ctrl('u') {
+        text.clear();
+    } else if key == Key::Ctrl('w') {
+        let kept = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+        text.truncate(kept);
     }
     text
 }

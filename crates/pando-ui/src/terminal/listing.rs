@@ -165,7 +165,11 @@ fn sort(entries: &mut [Entry], (column, largest_first): Order) {
             (Some(Sort::Text(a)), Some(Sort::Text(b))) => a.cmp(b),
             _ => Ordering::Equal,
         };
-        if largest_first { order.reverse() } else { order }
+        if largest_first {
+            order.reverse()
+        } else {
+            order
+        }
     });
 }
 

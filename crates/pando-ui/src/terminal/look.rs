@@ -114,9 +114,7 @@ impl Pen<'_> {
         let room = room.min(area.right() - x);
         let fitted = text::fit(&text::one_line(text), usize::from(room));
         let shown = self.look.readable(&fitted);
-        let (end, _) = self
-            .buf
-            .set_stringn(x, y, &shown, usize::from(room), paint);
+        let (end, _) = self.buf.set_stringn(x, y, &shown, usize::from(room), paint);
         end - x
     }
 
@@ -127,6 +125,24 @@ impl Pen<'_> {
             taken += self.put(x + taken, y, room.saturating_sub(taken), piece, *style);
         }
         taken
+    }
+
+    /// As [`Pen::pieces`], but one that does not fit is left out with all behind it, and so is a
+    /// label (dim, with a space at its end) without its value. The first piece may be cut.
+    pub fn whole_pieces(&mut self, x: u16, y: u16, room: u16, pieces: &[(String, Style)]) {
+        let mut fits = pieces.len().min(1);
+        let mut taken = pieces.first().map_or(0, |(text, _)| columns(text));
+        while let Some((text, style)) = pieces.get(fits) {
+            let is_label = *style == Style::Dim && text.ends_with(' ');
+            let value = pieces.get(fits + 1).filter(|_| is_label);
+            let with_value = value.map_or(0, |(value, _)| columns(value));
+            if taken + columns(text) + with_value > room {
+                break;
+            }
+            taken += columns(text);
+            fits += 1;
+        }
+        self.pieces(x, y, room, &pieces[..fits]);
     }
 
     /// Puts `text` so that it ends before `right`.

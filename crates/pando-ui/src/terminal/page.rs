@@ -137,7 +137,11 @@ impl Place {
 
     pub fn list(&self) -> List {
         let lists = self.page.lists();
-        lists.get(self.tab).or(lists.first()).copied().unwrap_or(List::Apps)
+        lists
+            .get(self.tab)
+            .or(lists.first())
+            .copied()
+            .unwrap_or(List::Apps)
     }
 }
 
@@ -147,10 +151,15 @@ pub fn app<'a>(now: &'a Now, name: &str) -> Option<&'a App> {
 }
 
 pub fn worker<'a>(now: &'a Now, name: &str, instance: u32) -> Option<&'a Worker> {
-    app(now, name)?.workers.iter().find(|w| w.instance == instance)
+    app(now, name)?
+        .workers
+        .iter()
+        .find(|w| w.instance == instance)
 }
 
 pub fn endpoint<'a>(now: &'a Now, name: &str, method: &str, route: &str) -> Option<&'a Endpoint> {
     let endpoints = &app(now, name)?.endpoints;
-    endpoints.iter().find(|e| e.method == method && e.route == route)
+    endpoints
+        .iter()
+        .find(|e| e.method == method && e.route == route)
 }

@@ -101,7 +101,7 @@ pub struct Wanted {
     pub span: usize,
     id: u64,
     subject: Page,
-    asked_ms: i64,
+    asked_ms: Option<i64>,
     points: Vec<Option<Points>>,
     window: (i64, i64),
 }
@@ -112,7 +112,7 @@ impl Default for Wanted {
             span: SPAN_AT_FIRST,
             id: 0,
             subject: Page::Apps,
-            asked_ms: 0,
+            asked_ms: None,
             points: Vec::new(),
             window: (0, 0),
         }
@@ -141,7 +141,7 @@ impl Wanted {
     fn forget(&mut self) {
         self.id += 1;
         self.points.clear();
-        self.asked_ms = 0;
+        self.asked_ms = None;
     }
 
     /// Queries to be made now, with their id.
@@ -155,10 +155,11 @@ impl Wanted {
         let step_ms = span_ms / i64::from(POINTS);
         let every = step_ms.clamp(REFRESH_MIN_MS, REFRESH_MAX_MS);
         let is_live = self.is_live(&self.subject);
-        if is_live || wanted.is_empty() || at_ms - self.asked_ms < every {
+        let is_fresh = self.asked_ms.is_some_and(|asked| at_ms - asked < every);
+        if is_live || wanted.is_empty() || is_fresh {
             return None;
         }
-        self.asked_ms = at_ms;
+        self.asked_ms = Some(at_ms);
         self.window = (now_ms - span_ms, now_ms);
         self.points.resize(wanted.len(), None);
         let queries = wanted.iter().map(|metric| self.query(*metric));
@@ -190,7 +191,9 @@ impl Wanted {
         if id == self.id
             && let Some(place) = self.points.get_mut(of)
         {
-            *place = series.first().map(|series| placed(series, from_ms, to_ms));
+            // No answer is an empty chart, not one on its way.
+            let points = series.first().map(|series| placed(series, from_ms, to_ms));
+            *place = Some(points.unwrap_or_default());
         }
     }
 
@@ -223,7 +226,11 @@ fn placed(series: &Series, from_ms: i64, to_ms: i64) -> Points {
     let gap = |count: i64| vec![None; usize::try_from(count).unwrap_or(0)];
     let most = usize::try_from(POINTS_MAX).unwrap_or(0);
     let known = series.values.iter().take(most).copied();
-    let values: Vec<Option<f64>> = gap(before).into_iter().chain(known).chain(gap(after)).collect();
+    let values: Vec<Option<f64>> = gap(before)
+        .into_iter()
+        .chain(known)
+        .chain(gap(after))
+        .collect();
     Points {
         values,
         tick: u64::try_from(to_ms / step).unwrap_or(0),
@@ -275,11 +282,19 @@ mod tests {
         let (id, queries) = wanted.due(app.clone(), 10_000, 9_000_000).unwrap();
         assert_eq!(queries.len(), metrics(&app).len());
         assert_eq!(queries[0].to_ms - queries[0].from_ms, 3_600_000);
-        assert_eq!(wanted.due(app.clone(), 10_500, 9_000_500), None, "not again at once");
+        assert_eq!(
+            wanted.due(app.clone(), 10_500, 9_000_500),
+            None,
+            "not again at once"
+        );
         wanted.take(id, 0, &[series(9_000_000 - 3_000, &[1.0, 2.0])]);
         let now = crate::sample::now();
         let points = wanted.points(&app, 0, &now).unwrap();
-        assert_eq!(points.values.last(), Some(&None), "the second that is missing");
+        assert_eq!(
+            points.values.last(),
+            Some(&None),
+            "the second that is missing"
+        );
         assert_eq!(points.values.iter().flatten().count(), 2);
         assert_eq!(wanted.points(&app, 1, &now), None);
         // An answer to what is not on the screen any more.

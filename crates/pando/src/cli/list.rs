@@ -1,5 +1,7 @@
 //! `pando ls`.
 
+use std::time::Duration;
+
 use clap::Args;
 use pando_control::api::{AppView, Select};
 
@@ -7,6 +9,9 @@ use crate::context::{Context, Daemon, select};
 use crate::display::apps;
 use crate::error::exit;
 use crate::home;
+
+/// For the metrics' picture.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -30,10 +35,20 @@ pub fn list(args: &ListArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     } else {
         Vec::new()
     };
+    // What the metrics do not tell in time is a dash: the list never waits for them.
+    let now = if apps.is_empty() {
+        None
+    } else {
+        ctx.now(PATIENCE).ok()
+    };
     if ctx.json {
+        let apps: Vec<_> = apps
+            .iter()
+            .map(|app| apps::json(app, now.as_ref()))
+            .collect();
         ctx.out.json(&apps);
     } else if !apps.is_empty() {
-        let table = apps::table(&apps, ctx.out.layout);
+        let table = apps::table(&apps, now.as_ref(), ctx.out.layout);
         ctx.out.lines(table);
     } else if !reached && home::has_apps(&ctx.home) {
         ctx.out

@@ -35,7 +35,7 @@ pub fn resurrect(ctx: &mut Context) -> anyhow::Result<u8> {
     if ctx.json {
         ctx.out.json(&apps);
     } else {
-        let table = apps::table(&apps, ctx.out.layout);
+        let table = apps::table(&apps, None, ctx.out.layout);
         ctx.out.lines(table);
     }
     let well = apps

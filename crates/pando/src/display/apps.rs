@@ -1,37 +1,74 @@
 //! `pando ls`: one row an app, and below it what is wrong with it.
 
+use monitor_spec::now::{App, Now, Source};
 use pando_control::api::{AppStatus, AppView};
+use serde_json::{Value, json};
 
 use super::table::{Cell, Column, Layout, Row, render};
 use super::text::Style;
 use super::units;
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 13] = [
     Column::left("NAME", 0).cut(14),
-    Column::left("MODE", 4),
+    Column::left("MODE", 7),
     Column::left("STATUS", 0),
     Column::right("READY", 0),
-    Column::right("RESTARTS", 3),
-    Column::right("UPTIME", 2),
+    Column::right("RESTARTS", 6),
+    Column::right("UPTIME", 5),
     Column::right("CPU", 0),
     Column::right("MEMORY", 0),
+    Column::right("REQ/S", 2),
+    Column::right("P95", 3),
+    Column::right("LAG", 4),
     Column::left("LISTEN", 1).cut(8),
     Column::left("COMMAND", 9).cut(16),
 ];
 
-/// The table's lines.
-pub fn table(apps: &[AppView], layout: Layout) -> Vec<String> {
+/// The table's lines. Without a picture of the metrics what they know is a dash.
+pub fn table(apps: &[AppView], now: Option<&Now>, layout: Layout) -> Vec<String> {
+    let row = |app| row(app, now.and_then(|now| measured(now, app)));
     let rows: Vec<Row> = apps.iter().map(row).collect();
     render(&COLUMNS, &rows, layout)
 }
 
-fn row(app: &AppView) -> Row {
+fn measured<'a>(now: &'a Now, app: &AppView) -> Option<&'a App> {
+    now.apps.iter().find(|known| known.name == app.name)
+}
+
+/// For programs: the app with what the metrics know of it, `null` where they do not answer.
+pub fn json(app: &AppView, now: Option<&Now>) -> Value {
+    let figures = now.and_then(|now| measured(now, app)).map(|app| {
+        let latency = app.traffic.latency;
+        json!({
+            "requests_per_s": app.traffic.rate,
+            "errors_5xx_per_s": app.traffic.errors_5xx,
+            "p50_us": latency.map(|l| l.p50_us),
+            "p95_us": latency.map(|l| l.p95_us),
+            "p99_us": latency.map(|l| l.p99_us),
+            "lag_p99_us": app.lag_p99_us,
+            "utilization": app.utilization,
+            "cpu_percent": app.cpu_percent,
+            "memory_bytes": app.memory_bytes,
+        })
+    });
+    let mut value = json!(app);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("metrics".into(), json!(figures));
+    }
+    value
+}
+
+fn row(app: &AppView, figures: Option<&App>) -> Row {
     let (status, style) = status(app);
     let cpu: f64 = app.workers.iter().map(|w| w.cpu_percent).sum();
     let memory: u64 = app.workers.iter().map(|w| w.memory_bytes).sum();
     let dash = || Cell::styled("-", Style::Dim);
     // A worker that was not looked at yet has no memory; one that runs always has some.
-    let measured = |text: String| if memory == 0 { dash() } else { Cell::new(text) };
+    let looked_at = |text: String| if memory == 0 { dash() } else { Cell::new(text) };
+    let known = |text: Option<String>| text.map_or_else(dash, Cell::new);
+    let seen = figures.filter(|app| app.traffic.source != Source::None);
+    let p95 = seen.and_then(|app| app.traffic.latency);
+    let lag = figures.and_then(|app| app.lag_p99_us);
     let restarts = if app.restarts == 0 {
         Style::Plain
     } else {
@@ -52,8 +89,11 @@ fn row(app: &AppView) -> Row {
         } else {
             Cell::new(units::duration(app.uptime_ms))
         },
-        measured(units::percent(cpu)),
-        measured(units::size(memory)),
+        looked_at(units::percent(cpu)),
+        looked_at(units::size(memory)),
+        known(seen.map(|app| units::rate(app.traffic.rate))),
+        known(p95.map(|latency| units::took(latency.p95_us))),
+        known(lag.map(|us| units::took(units::float(us)))),
         Cell::new(addresses(&app.listen)),
         Cell::styled(&app.command, Style::Dim),
     ];
@@ -190,9 +230,37 @@ pub(crate) mod tests {
         vec![app("api", 4), crashed, stopped]
     }
 
+    fn figures() -> Now {
+        let mut api = App {
+            name: "api".into(),
+            lag_p99_us: Some(2_100),
+            ..App::default()
+        };
+        api.traffic.source = Source::Agent;
+        api.traffic.rate = 1_204.4;
+        api.traffic.latency = Some(monitor_spec::now::Latency {
+            p95_us: 12_300.0,
+            ..Default::default()
+        });
+        Now {
+            apps: vec![api],
+            ..Now::default()
+        }
+    }
+
+    #[test]
+    fn programs_get_what_the_metrics_know() {
+        let value = json(&app("api", 1), Some(&figures()));
+        assert_eq!(value["name"], "api");
+        assert_eq!(value["metrics"]["requests_per_s"], 1_204.4);
+        assert_eq!(value["metrics"]["lag_p99_us"], 2_100);
+        assert!(json(&app("api", 1), None)["metrics"].is_null());
+    }
+
     fn check(width: Option<usize>, expect: &str) {
         let lines = table(
             &fleet(),
+            Some(&figures()),
             Layout {
                 width,
                 color: false,
@@ -213,20 +281,21 @@ pub(crate) mod tests {
         check(
             Some(80),
             r#"
-NAME             STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  LISTEN
-api              ready         4/4         0   2h 5m   12%   153 MB  :3000
-payments-worker  crash-loop    0/1        17       -  3.0%  38.2 MB
+NAME             STATUS      READY   CPU   MEMORY  REQ/S    P95     LAG  LISTEN
+api              ready         4/4   12%   153 MB   1204  12 ms  2.1 ms  :3000
+payments-worker  crash-loop    0/1  3.0%  38.2 MB      -      -       -
   ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module
     'express'; the next try is in 30 s
-日本             stopped         -         0       -     -        -
+日本             stopped         -     -        -      -      -       -
 "#,
         );
     }
 
     #[test]
-    fn short_names_leave_room_for_everything() {
+    fn short_names_leave_room_for_more() {
         let lines = table(
             &[app("api", 4)],
+            None,
             Layout {
                 width: Some(80),
                 color: false,
@@ -235,8 +304,8 @@ payments-worker  crash-loop    0/1        17       -  3.0%  38.2 MB
         assert_eq!(
             lines.join("\n"),
             "\
-NAME  MODE       STATUS  READY  RESTARTS  UPTIME  CPU  MEMORY  LISTEN  COMMAND
-api   cluster×4  ready     4/4         0   2h 5m  12%  153 MB  :3000   server.js"
+NAME  STATUS  READY  RESTARTS  UPTIME  CPU  MEMORY  REQ/S  P95  LAG  LISTEN
+api   ready     4/4         0   2h 5m  12%  153 MB      -    -    -  :3000"
         );
     }
 
@@ -245,11 +314,11 @@ api   cluster×4  ready     4/4         0   2h 5m  12%  153 MB  :3000   server.j
         check(
             Some(160),
             r#"
-NAME             MODE       STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  LISTEN  COMMAND
-api              cluster×4  ready         4/4         0   2h 5m   12%   153 MB  :3000   server.js
-payments-worker  fork       crash-loop    0/1        17       -  3.0%  38.2 MB          python3 -m http.server $PORT --directory /srv/a/rather/long/path
+NAME             MODE       STATUS      READY  RESTARTS  UPTIME   CPU   MEMORY  REQ/S    P95     LAG  LISTEN  COMMAND
+api              cluster×4  ready         4/4         0   2h 5m   12%   153 MB   1204  12 ms  2.1 ms  :3000   server.js
+payments-worker  fork       crash-loop    0/1        17       -  3.0%  38.2 MB      -      -       -          python3 -m http.server $PORT --directory /srv/a/r…
   ! exited with code 1 after 0.2 s, 17 times in 60 s: Error: Cannot find module 'express'; the next try is in 30 s
-日本             cluster    stopped         -         0       -     -        -          server.js
+日本             cluster    stopped         -         0       -     -        -      -      -       -          server.js
 "#,
         );
     }

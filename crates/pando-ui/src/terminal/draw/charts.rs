@@ -32,7 +32,10 @@ pub fn draw(model: &Model, pen: &mut Pen, area: Rect) -> u16 {
     }
     let mut y = area.y;
     if let (Page::Apps | Page::Top, Some(app)) = (&model.place().page, subject.app()) {
-        let title = [("of ".to_owned(), Style::Dim), (app.to_owned(), Style::Bold)];
+        let title = [
+            ("of ".to_owned(), Style::Dim),
+            (app.to_owned(), Style::Bold),
+        ];
         list::rule(pen, Rect { y, ..area }, &title);
         y += 1;
     }
@@ -91,7 +94,11 @@ fn one(
         }
     }
     if shown.values.iter().flatten().next().is_none() {
-        let word = if points.is_none() { "…" } else { "no figures" };
+        let word = if points.is_none() {
+            "…"
+        } else {
+            "no figures"
+        };
         pen.put(place.x, place.bottom() - 1, place.width, word, Style::Dim);
     }
 }
@@ -105,10 +112,23 @@ fn title(
     peak: f64,
     limits: Limits,
 ) {
-    let mut x = place.x + pen.put(place.x, place.y, place.width, series::title(metric), Style::Dim);
+    let mut x = place.x
+        + pen.put(
+            place.x,
+            place.y,
+            place.width,
+            series::title(metric),
+            Style::Dim,
+        );
     let value = newest.map_or("-".to_owned(), |value| text(metric, value));
     if place.width >= WIDTH_OF_PEAK && peak > 0.0 {
-        x += pen.put(x + 1, place.y, place.width, &format!("peak {}", text(metric, peak)), Style::Dim);
+        x += pen.put(
+            x + 1,
+            place.y,
+            place.width,
+            &format!("peak {}", text(metric, peak)),
+            Style::Dim,
+        );
     }
     let style = newest.map_or(Style::Dim, |value| limits.style(value, Style::Bold));
     let right = place.right();

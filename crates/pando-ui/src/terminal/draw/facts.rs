@@ -28,18 +28,16 @@ pub fn lines(model: &Model, pen: &mut Pen, area: Rect) -> u16 {
             Some(worker) => of_worker(worker),
             None => gone(&format!("worker {instance} of {app}")),
         },
-        Page::Endpoint { app, method, route } => {
-            match page::endpoint(now, app, method, route) {
-                Some(endpoint) => vec![latencies(&endpoint.traffic)],
-                None => vec![vec![dim("no request in the last 60 s")]],
-            }
-        }
+        Page::Endpoint { app, method, route } => match page::endpoint(now, app, method, route) {
+            Some(endpoint) => vec![latencies(&endpoint.traffic)],
+            None => vec![vec![dim("no request in the last 60 s")]],
+        },
         Page::Gateway => now.gateway.as_ref().map_or_else(Vec::new, of_gateway),
         Page::Alerts | Page::Events | Page::Logs => Vec::new(),
     };
     let mut y = area.y;
     for line in &lines {
-        pen.pieces(area.x, y, area.width, line);
+        pen.whole_pieces(area.x, y, area.width, line);
         y += 1;
     }
     y - area.y
@@ -61,22 +59,46 @@ fn pair(line: &mut Vec<Piece>, label: &str, value: impl Into<String>, style: Sty
 }
 
 fn gone(what: &str) -> Vec<Vec<Piece>> {
-    vec![vec![(format!("▲ {what} is not there any more"), Style::Yellow)]]
+    vec![vec![(
+        format!("▲ {what} is not there any more"),
+        Style::Yellow,
+    )]]
 }
 
 fn machine(now: &Now) -> Vec<Piece> {
     let host = &now.host;
-    let used = host.memory_total_bytes.saturating_sub(host.memory_available_bytes);
+    let used = host
+        .memory_total_bytes
+        .saturating_sub(host.memory_available_bytes);
     let mut line = vec![plain(format!("{}  ", host.name))];
     pair(&mut line, "cores", host.cores.to_string(), Style::Plain);
-    pair(&mut line, "cpu", units::percent(host.cpu_percent), Style::Plain);
-    pair(&mut line, "load", format!("{:.1}", host.load_1m), Style::Plain);
-    let memory = format!("{} of {}", units::size(used), units::size(host.memory_total_bytes));
+    pair(
+        &mut line,
+        "cpu",
+        units::percent(host.cpu_percent),
+        Style::Plain,
+    );
+    pair(
+        &mut line,
+        "load",
+        format!("{:.1}", host.load_1m),
+        Style::Plain,
+    );
+    let memory = format!(
+        "{} of {}",
+        units::size(used),
+        units::size(host.memory_total_bytes)
+    );
     pair(&mut line, "memory", memory, Style::Plain);
     let rate: f64 = now.apps.iter().map(|app| app.traffic.rate).sum();
     pair(&mut line, "requests/s", units::rate(rate), Style::Bold);
     if let Some(throttled) = host.cgroup_throttled_percent.filter(|p| *p >= 1.0) {
-        pair(&mut line, "throttled", units::percent(throttled), Style::Yellow);
+        pair(
+            &mut line,
+            "throttled",
+            units::percent(throttled),
+            Style::Yellow,
+        );
     }
     line
 }
@@ -90,7 +112,12 @@ fn of_app(app: &App) -> Vec<Vec<Piece>> {
         facts.push(plain(format!("{}  ", app.listen.join(" "))));
     }
     if app.ready > 0 {
-        pair(&mut facts, "up", units::duration(app.uptime_ms), Style::Plain);
+        pair(
+            &mut facts,
+            "up",
+            units::duration(app.uptime_ms),
+            Style::Plain,
+        );
     }
     let restarts = if app.restarts > 0 {
         Style::Yellow
@@ -99,7 +126,7 @@ fn of_app(app: &App) -> Vec<Vec<Piece>> {
     };
     pair(&mut facts, "restarts", app.restarts.to_string(), restarts);
     if let Some(limit) = app.memory_limit_bytes {
-        pair(&mut facts, "limit", format!("{} a worker", units::size(limit)), Style::Plain);
+        pair(&mut facts, "limit", units::size(limit), Style::Plain);
     }
     facts.push(dim(app.command.clone()));
     let mut lines = vec![facts];
@@ -115,7 +142,10 @@ fn of_app(app: &App) -> Vec<Vec<Piece>> {
     lines.push(latencies(&app.traffic));
     if let Some(leak) = app.leak_bytes_per_hour.filter(|bytes| *bytes > 0.0) {
         let bytes = units::size(units::whole(leak));
-        lines.push(vec![(format!("▲ the heaps' floors grow by {bytes} an hour"), Style::Yellow)]);
+        lines.push(vec![(
+            format!("▲ the heaps' floors grow by {bytes} an hour"),
+            Style::Yellow,
+        )]);
     }
     lines
 }
@@ -130,19 +160,30 @@ fn latencies(traffic: &Traffic) -> Vec<Piece> {
     pair(&mut line, "p99", shown(|l| l.p99_us), Style::Plain);
     pair(&mut line, "max", shown(|l| l.max_us), Style::Plain);
     let share = verdict::error_share(traffic);
-    let errors = match verdict::error_style(share) {
-        Style::Dim => Style::Plain,
-        style => style,
+    let errors = if share > 0.0 {
+        verdict::error_style(share)
+    } else {
+        Style::Plain
     };
     pair(&mut line, "5xx", units::percent(share * 100.0), errors);
-    pair(&mut line, "4xx/s", units::rate(traffic.errors_4xx), Style::Plain);
-    pair(&mut line, "in flight", units::count(traffic.in_flight), Style::Plain);
+    pair(
+        &mut line,
+        "4xx/s",
+        units::rate(traffic.errors_4xx),
+        Style::Plain,
+    );
     let source = match traffic.source {
         Source::None => "nobody sees its requests",
-        Source::Agent => "inside the worker",
+        Source::Agent => "in the worker",
         Source::Gateway => "at the gateway",
     };
-    line.push(dim(source));
+    line.extend([dim(source), plain("  ")]);
+    pair(
+        &mut line,
+        "in flight",
+        units::count(traffic.in_flight),
+        Style::Plain,
+    );
     line
 }
 
@@ -151,9 +192,19 @@ fn of_worker(worker: &Worker) -> Vec<Vec<Piece>> {
     facts.push(plain("  "));
     if let Some(pid) = worker.pid {
         pair(&mut facts, "pid", pid.to_string(), Style::Plain);
-        pair(&mut facts, "up", units::duration(worker.uptime_ms), Style::Plain);
+        pair(
+            &mut facts,
+            "up",
+            units::duration(worker.uptime_ms),
+            Style::Plain,
+        );
     }
-    pair(&mut facts, "restarts", worker.restarts.to_string(), Style::Plain);
+    pair(
+        &mut facts,
+        "restarts",
+        worker.restarts.to_string(),
+        Style::Plain,
+    );
     if let Some(node) = &worker.node {
         pair(&mut facts, "node", node.clone(), Style::Plain);
     }
@@ -168,16 +219,41 @@ fn of_worker(worker: &Worker) -> Vec<Vec<Piece>> {
 
 fn of_gateway(gateway: &Gateway) -> Vec<Vec<Piece>> {
     let mut line = Vec::new();
-    pair(&mut line, "connections", units::count(gateway.connections), Style::Plain);
-    pair(&mut line, "tunnels", units::count(gateway.tunnels), Style::Plain);
+    pair(
+        &mut line,
+        "connections",
+        units::count(gateway.connections),
+        Style::Plain,
+    );
+    pair(
+        &mut line,
+        "tunnels",
+        units::count(gateway.tunnels),
+        Style::Plain,
+    );
     let per_s = |bytes: f64| format!("{}/s", units::size(units::whole(bytes)));
     pair(&mut line, "in", per_s(gateway.bytes_in_per_s), Style::Plain);
-    pair(&mut line, "out", per_s(gateway.bytes_out_per_s), Style::Plain);
+    pair(
+        &mut line,
+        "out",
+        per_s(gateway.bytes_out_per_s),
+        Style::Plain,
+    );
     let hits = gateway.cache_hit_ratio;
     let hits = hits.map_or("-".to_owned(), |ratio| units::percent(ratio * 100.0));
     pair(&mut line, "cache hits", hits, Style::Plain);
-    pair(&mut line, "limited/s", units::rate(gateway.limited), Style::Plain);
-    pair(&mut line, "retries/s", units::rate(gateway.retries), Style::Plain);
+    pair(
+        &mut line,
+        "limited/s",
+        units::rate(gateway.limited),
+        Style::Plain,
+    );
+    pair(
+        &mut line,
+        "retries/s",
+        units::rate(gateway.retries),
+        Style::Plain,
+    );
     vec![line, latencies(&gateway.traffic)]
 }
 
@@ -223,8 +299,16 @@ fn worker_facts(worker: &Worker, limit: Option<u64>) -> Vec<Fact> {
     let share = |value: Option<f64>| value.map_or("-".to_owned(), units::percent);
     let is = Style::Plain;
     vec![
-        ("memory", size(Some(worker.memory_bytes)), verdict::memory(limit).style(memory, is)),
-        ("memory limit", limit.map_or("none".to_owned(), units::size), is),
+        (
+            "memory",
+            size(Some(worker.memory_bytes)),
+            verdict::memory(limit).style(memory, is),
+        ),
+        (
+            "memory limit",
+            limit.map_or("none".to_owned(), units::size),
+            is,
+        ),
         ("its own share (PSS)", size(worker.pss_bytes), is),
         ("heap used", size(worker.heap_used_bytes), is),
         ("heap total", size(worker.heap_total_bytes), is),
@@ -233,16 +317,41 @@ fn worker_facts(worker: &Worker, limit: Option<u64>) -> Vec<Fact> {
         ("outside the heap", size(worker.external_bytes), is),
         ("heap floor grows", leak(worker.leak_bytes_per_hour), is),
         ("loop lag mean", took(worker.lag_mean_us), is),
-        ("loop lag p99", took(worker.lag_p99_us), verdict::LAG.style(lag, is)),
+        (
+            "loop lag p99",
+            took(worker.lag_p99_us),
+            verdict::LAG.style(lag, is),
+        ),
         ("loop lag max", took(worker.lag_max_us), is),
-        ("loop in use", share(worker.utilization.map(|u| u * 100.0)), is),
-        ("garbage collection", share(worker.gc_ms_per_s.map(|ms| ms / 10.0)), is),
+        (
+            "loop in use",
+            share(worker.utilization.map(|u| u * 100.0)),
+            is,
+        ),
+        (
+            "garbage collection",
+            share(worker.gc_ms_per_s.map(|ms| ms / 10.0)),
+            is,
+        ),
         ("cpu", units::percent(worker.cpu_percent), is),
-        ("waits for a cpu", units::percent(worker.cpu_wait_percent), is),
+        (
+            "waits for a cpu",
+            units::percent(worker.cpu_wait_percent),
+            is,
+        ),
         ("switches/s", units::rate(worker.context_switches), is),
         ("threads", units::count(worker.threads), is),
         ("descriptors", units::count(worker.fds), is),
-        ("handles", worker.handles.map_or("-".to_owned(), |n| n.to_string()), is),
+        (
+            "handles",
+            worker.handles.map_or("-".to_owned(), |n| n.to_string()),
+            is,
+        ),
+        (
+            "predecessor",
+            worker.last_exit.clone().unwrap_or("-".into()),
+            is,
+        ),
     ]
 }
 
@@ -260,10 +369,18 @@ fn endpoint_facts(endpoint: &Endpoint) -> Vec<Fact> {
     vec![
         ("requests in 60 s", units::count(endpoint.requests), is),
         ("requests/s", units::rate(traffic.rate), is),
-        ("5xx/s", units::rate(traffic.errors_5xx), verdict::error_style(verdict::error_share(traffic))),
+        (
+            "5xx/s",
+            units::rate(traffic.errors_5xx),
+            verdict::error_style(verdict::error_share(traffic)),
+        ),
         ("4xx/s", units::rate(traffic.errors_4xx), is),
         ("mean", units::took(mean), is),
-        ("of the app's time", units::percent(endpoint.time_share * 100.0), is),
+        (
+            "of the app's time",
+            units::percent(endpoint.time_share * 100.0),
+            is,
+        ),
         ("in flight", units::count(traffic.in_flight), is),
     ]
 }

@@ -7,15 +7,20 @@ use super::super::keys::HELP;
 use super::super::look::Pen;
 use crate::text::Style;
 
-const KEY_WIDTH: u16 = 18;
-const COLUMN_WIDTH: u16 = 38;
+/// Of a key and of a command.
+const KEY_WIDTH: u16 = 12;
+const COMMAND_WIDTH: u16 = 20;
+const COLUMN_WIDTH: u16 = 39;
 
 pub fn draw(pen: &mut Pen, body: Rect) {
     let columns = (body.width / COLUMN_WIDTH).max(1);
     let mut lines: Vec<(String, String)> = Vec::new();
     for (subject, keys) in HELP {
         lines.push((subject.to_owned(), String::new()));
-        lines.extend(keys.iter().map(|(key, what)| (format!("  {key}"), (*what).to_owned())));
+        lines.extend(
+            keys.iter()
+                .map(|(key, what)| (format!("  {key}"), (*what).to_owned())),
+        );
     }
     lines.push(("Commands".into(), String::new()));
     for (name, arguments, what) in COMMANDS {
@@ -31,13 +36,13 @@ pub fn draw(pen: &mut Pen, body: Rect) {
         } else {
             Style::Bold
         };
-        pen.put(x, y, KEY_WIDTH, key, style);
-        let room = COLUMN_WIDTH - KEY_WIDTH - 1;
-        let room = if column + 1 == columns {
-            body.right().saturating_sub(x + KEY_WIDTH + 1)
+        let width = if key.starts_with("  :") {
+            COMMAND_WIDTH
         } else {
-            room
+            KEY_WIDTH
         };
-        pen.put(x + KEY_WIDTH + 1, y, room, what, Style::Plain);
+        pen.put(x, y, width, key, style);
+        let room = COLUMN_WIDTH - width - 2;
+        pen.put(x + width + 1, y, room, what, Style::Plain);
     }
 }

@@ -89,26 +89,43 @@ fn table(model: &mut Model, pen: &mut Pen, area: Rect) {
     }
     let layout = Widths::fit(&listing, area.width);
     let list = model.place().list();
-    titles(pen, area, &listing, &layout, model.sorts.get(&list).copied());
+    titles(
+        pen,
+        area,
+        &listing,
+        &layout,
+        model.sorts.get(&list).copied(),
+    );
     let height = usize::from(area.height - 1);
     model.rows = height;
     let count = listing.entries.len();
     let cursor = model.cursor_mut();
     let lowest = cursor.index.saturating_sub(height.saturating_sub(1));
     let last_offset = count.saturating_sub(height);
-    cursor.offset = cursor.offset.clamp(lowest, cursor.index.max(lowest)).min(last_offset);
+    cursor.offset = cursor
+        .offset
+        .clamp(lowest, cursor.index.max(lowest))
+        .min(last_offset);
     let (offset, selected) = (cursor.offset, cursor.index);
     let tick = tick(model);
     let shown = listing.entries.iter().enumerate().skip(offset).take(height);
     for ((at, entry), y) in shown.zip(area.y + 1..) {
-        let line = Rect { y, height: 1, ..area };
+        let line = Rect {
+            y,
+            height: 1,
+            ..area
+        };
         row(pen, line, &listing, entry, &layout, tick);
         if at == selected {
             select(pen, line);
         }
     }
     if count > height {
-        let text = format!(" {}-{} of {count} ", offset + 1, (offset + height).min(count));
+        let text = format!(
+            " {}-{} of {count} ",
+            offset + 1,
+            (offset + height).min(count)
+        );
         pen.put_right(area.right(), area.y - 1, &text, Style::Dim);
     }
 }
@@ -122,7 +139,11 @@ fn tick(model: &Model) -> u64 {
 pub fn bare_rows(pen: &mut Pen, area: Rect, listing: &Listing) {
     let layout = Widths::fit(listing, area.width);
     for (entry, y) in listing.entries.iter().zip(area.y..area.bottom()) {
-        let line = Rect { y, height: 1, ..area };
+        let line = Rect {
+            y,
+            height: 1,
+            ..area
+        };
         row(pen, line, listing, entry, &layout, 0);
     }
 }
@@ -163,7 +184,10 @@ fn titles(
             Some((by, largest_first)) if by == at => {
                 let sign = if largest_first { '▾' } else { '▴' };
                 let room = usize::from(width).saturating_sub(1);
-                (format!("{}{sign}", text::fit(column.title, room)), Style::Bold)
+                (
+                    format!("{}{sign}", text::fit(column.title, room)),
+                    Style::Bold,
+                )
             }
             Some(_) | None => (column.title.to_owned(), Style::Dim),
         };

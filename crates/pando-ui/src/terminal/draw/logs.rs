@@ -14,8 +14,7 @@ const LABEL_MAX: usize = 20;
 pub fn draw(model: &mut Model, pen: &mut Pen, area: Rect) {
     model.rows = usize::from(area.height);
     let filter = model.place().filter.to_lowercase();
-    let matches =
-        |line: &&LogLine| filter.is_empty() || line.text.to_lowercase().contains(&filter);
+    let matches = |line: &&LogLine| filter.is_empty() || line.text.to_lowercase().contains(&filter);
     let newest = model.logs.lines.iter().rev().filter(matches);
     let shown: Vec<&LogLine> = newest
         .skip(model.logs.back)

@@ -177,7 +177,12 @@ pub fn top(now: &Now) -> Listing {
 fn top_app(app: &App) -> Entry {
     let (sign, style) = verdict::state(verdict::app_state(app));
     let state = if app.wanted > 1 || app.ready < app.wanted {
-        format!("{sign} {} {}/{}", verdict::app_state(app), app.ready, app.wanted)
+        format!(
+            "{sign} {} {}/{}",
+            verdict::app_state(app),
+            app.ready,
+            app.wanted
+        )
     } else {
         format!("{sign} {}", verdict::app_state(app))
     };
@@ -243,11 +248,11 @@ pub fn rate_and_errors(entry: Entry, traffic: &Traffic) -> Entry {
         Source::Agent | Source::Gateway => Some(traffic),
     };
     let share = seen.map(|t| verdict::error_share(t) * 100.0);
-    entry.plain(seen.map(|t| t.rate), units::rate).number(
-        share,
-        units::percent,
-        |percent| verdict::error_style(percent / 100.0),
-    )
+    entry
+        .plain(seen.map(|t| t.rate), units::rate)
+        .number(share, units::percent, |percent| {
+            verdict::error_style(percent / 100.0)
+        })
 }
 
 pub fn percentile(entry: Entry, latency: Option<Latency>, of: impl Fn(Latency) -> f64) -> Entry {

@@ -47,8 +47,7 @@ fn route(route: &EdgeRoute) -> Entry {
     let entry = rate_and_errors(entry, &route.traffic);
     let entry = percentile(entry, latency, |l| l.p50_us);
     let entry = percentile(entry, latency, |l| l.p95_us);
-    percentile(entry, latency, |l| l.p99_us)
-        .plain(Some(float(route.requests)), units::whole_count)
+    percentile(entry, latency, |l| l.p99_us).plain(Some(float(route.requests)), units::whole_count)
 }
 
 const UPSTREAMS: [Column; 7] = [
@@ -87,7 +86,9 @@ fn upstream(upstream: &Upstream) -> Entry {
         .plain(upstream.instance.map(f64::from), |n| n.to_string())
         .text(state, style)
         .plain(Some(float(upstream.requests)), units::whole_count)
-        .number(Some(float(upstream.failures)), units::whole_count, |_| failed)
+        .number(Some(float(upstream.failures)), units::whole_count, |_| {
+            failed
+        })
         .plain(Some(float(upstream.in_flight)), units::whole_count)
 }
 
@@ -101,7 +102,11 @@ pub fn certificates(now: &Now) -> Listing {
     let gateway = now.gateway.as_ref();
     Listing {
         columns: CERTIFICATES.to_vec(),
-        entries: rows(gateway, |g| &g.certificates, |c| certificate(c, now.time_ms)),
+        entries: rows(
+            gateway,
+            |g| &g.certificates,
+            |c| certificate(c, now.time_ms),
+        ),
         empty: gateway.map_or(NO_GATEWAY, |_| "no certificate: nothing is served by TLS"),
         ..Listing::default()
     }

@@ -48,18 +48,21 @@ fn endpoint(app: &App, endpoint: &Endpoint) -> Entry {
         })
         .text(&endpoint.method, Style::Dim)
         .text(&endpoint.route, Style::Bold);
-    let entry = rate_and_errors(entry, traffic).number(
-        Some(traffic.errors_4xx),
-        units::rate,
-        |rate| if rate > 0.0 { Style::Plain } else { Style::Dim },
-    );
+    let entry =
+        rate_and_errors(entry, traffic).number(Some(traffic.errors_4xx), units::rate, |rate| {
+            if rate > 0.0 { Style::Plain } else { Style::Dim }
+        });
     let entry = percentile(entry, latency, |l| l.p50_us);
     let entry = percentile(entry, latency, |l| l.p95_us);
     let entry = percentile(entry, latency, |l| l.p99_us);
     percentile(entry, latency, |l| l.max_us)
         .plain(Some(float(endpoint.requests)), units::whole_count)
         .plain(Some(endpoint.time_share * 100.0), units::percent)
-        .ranked(bar(endpoint.time_share, BAR), Style::Cyan, endpoint.time_share)
+        .ranked(
+            bar(endpoint.time_share, BAR),
+            Style::Cyan,
+            endpoint.time_share,
+        )
 }
 
 const OUTGOING: [Column; 7] = [
