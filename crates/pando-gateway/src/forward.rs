@@ -15,7 +15,7 @@ use crate::body::Body;
 use crate::cache::FetchFailed;
 use crate::client::Client;
 use crate::clock;
-use crate::ids::Ids;
+use crate::ids::{Ids, Recorded};
 use crate::reply;
 use crate::route::Route;
 use crate::serve::conn::ConnState;
@@ -174,7 +174,20 @@ impl Run<'_> {
             self.queue = self.waited.elapsed();
             let sent = Instant::now();
             let endpoint = ticket.endpoint.clone();
-            let attempt = self.attempt(ticket, parts, &mut body, &mut upgrade);
+            let attempt = async {
+                match self.call.tracer.as_ref().zip(self.call.ids.recorded()) {
+                    None => {
+                        let traceparent = self.call.ids.traceparent();
+                        let attempt = self.attempt(ticket, parts, traceparent);
+                        attempt.run(&mut body, &mut upgrade).await
+                    }
+                    // Boxed: most requests are not recorded.
+                    Some(traced) => {
+                        let attempt = self.traced(traced, ticket, parts, &mut body, &mut upgrade);
+                        Box::pin(attempt).await
+                    }
+                }
+            };
             let Ok(outcome) = tokio::time::timeout_at(deadline, attempt).await else {
                 group.timed_out(&endpoint, sent.elapsed());
                 return self.error(&Trouble::Timeout, Some(endpoint.known.label.clone()));
@@ -212,33 +225,37 @@ impl Run<'_> {
         }
     }
 
-    /// One try, with its span where the request is recorded.
-    async fn attempt(
+    fn attempt<'a>(
+        &'a self,
+        ticket: Ticket,
+        parts: &'a request::Parts,
+        traceparent: Option<&'a str>,
+    ) -> Attempt<'a> {
+        Attempt {
+            call: self.call,
+            ticket,
+            parts,
+            traceparent,
+        }
+    }
+
+    /// One try with its span.
+    async fn traced(
         &self,
+        (tracer, recorded): (&Arc<Tracer>, &Recorded),
         ticket: Ticket,
         parts: &request::Parts,
         body: &mut Spooled,
         upgrade: &mut Option<Upgrading>,
     ) -> Outcome {
-        let (call, target) = (self.call, (&parts.method, &parts.uri));
-        let recorded = call.tracer.as_ref().zip(call.ids.recorded());
-        let span = recorded.map(|(tracer, recorded)| {
-            AttemptSpan::begin(tracer, recorded, &ticket.endpoint, target, self.retries)
-        });
-        let traceparent = span.as_ref().map(AttemptSpan::traceparent);
-        let attempt = Attempt {
-            call,
-            ticket,
-            parts,
-            traceparent: traceparent.or(call.ids.traceparent()),
-        };
+        let target = (&parts.method, &parts.uri);
+        let span = AttemptSpan::begin(tracer, recorded, &ticket.endpoint, target, self.retries);
+        let attempt = self.attempt(ticket, parts, Some(span.traceparent()));
         let outcome = attempt.run(body, upgrade).await;
-        if let Some(span) = span {
-            span.end(match &outcome {
-                Outcome::Answer(response, _) => Ok(response.status().as_u16()),
-                Outcome::Failed { trouble, .. } => Err(trouble.kind()),
-            });
-        }
+        span.end(match &outcome {
+            Outcome::Answer(response, _) => Ok(response.status().as_u16()),
+            Outcome::Failed { trouble, .. } => Err(trouble.kind()),
+        });
         outcome
     }
 

@@ -508,8 +508,8 @@ impl Exchange {
     ) -> Response<OutBody> {
         let (mut parts, body) = response.into_parts();
         trace.pass.decorate(&mut parts.headers);
-        let route = trace.account.route.clone();
-        if let Some(route) = route.as_ref().filter(|r| !r.protect.is_empty()) {
+        let route = trace.account.route.as_ref();
+        if let Some(route) = route.filter(|r| !r.protect.is_empty()) {
             route.protect.decorate(&trace.granted, &mut parts);
         }
         if let Some(route) = route.filter(|r| !r.response_headers.is_empty()) {

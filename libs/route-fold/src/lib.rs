@@ -48,6 +48,8 @@ pub struct Folder {
 
 #[derive(Debug, Default)]
 struct Node {
+    name: Box<str>,
+    parent: usize,
     words: Vec<(Box<str>, usize)>,
     holes: [Option<usize>; Hole::COUNT],
     endpoint: Option<Endpoint>,
@@ -120,74 +122,93 @@ impl Folder {
     }
 
     fn walk(&mut self, path: &str, hole: impl Fn(&str, usize) -> Option<Hole>) -> Endpoint {
-        let end = path.find(['?', '#']).unwrap_or(path.len());
-        // The way, for the name; of most paths only the node is needed.
-        let mut way: [&str; MAX_DEPTH] = [""; MAX_DEPTH];
         let (mut node, mut depth) = (ROOT, 0);
-        let segments = path[..end].split('/').filter(|segment| !segment.is_empty());
-        for segment in segments.take(MAX_DEPTH) {
-            let child = self.word(node, segment);
-            let (next, named) = match child {
-                Some(next) => (next, segment),
-                None => self.add(node, segment, &hole),
-            };
-            way[depth] = named;
-            depth += 1;
-            node = next;
+        let (mut from, mut digits) = (0, 0);
+        for (at, byte) in path.bytes().chain([b'?']).enumerate() {
+            if byte.is_ascii_digit() {
+                digits += 1;
+            } else if matches!(byte, b'/' | b'?' | b'#') {
+                if at > from && depth < MAX_DEPTH {
+                    node = self.child(node, &path[from..at], digits, &hole);
+                    depth += 1;
+                }
+                if byte != b'/' {
+                    break;
+                }
+                (from, digits) = (at + 1, 0);
+            }
         }
         match self.nodes[node].endpoint {
             Some(endpoint) => endpoint,
-            None => self.place(node, &way[..depth]),
+            None => self.place(node),
         }
     }
 
-    fn word(&self, node: usize, segment: &str) -> Option<usize> {
-        let mut words = self.nodes[node].words.iter();
-        let found = words.find(|(word, _)| **word == *segment)?;
-        Some(found.1)
-    }
-
-    /// The child for a segment that is no known word, and its name.
-    fn add<'s>(
+    fn child(
         &mut self,
         node: usize,
-        segment: &'s str,
+        segment: &str,
+        digits: usize,
         hole: impl Fn(&str, usize) -> Option<Hole>,
-    ) -> (usize, &'s str) {
-        let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    ) -> usize {
+        let mut words = self.nodes[node].words.iter();
+        if let Some((_, known)) = words.find(|(word, _)| **word == *segment) {
+            return *known;
+        }
         if let Some(hole) = hole(segment, digits) {
             if hole == Hole::Any {
                 self.forget_words(node);
             }
-            return (self.hole(node, hole), hole.name());
+            return self.hole(node, hole);
         }
         if let Some(merged) = self.nodes[node].holes[Hole::Any as usize] {
-            return (merged, Hole::Any.name());
+            return merged;
         }
         let nodes = self.nodes.len() - self.free_nodes.len();
         if self.nodes[node].words.len() >= MAX_SIBLINGS || nodes >= MAX_NODES {
             self.forget_words(node);
-            return (self.hole(node, Hole::Any), Hole::Any.name());
+            return self.hole(node, Hole::Any);
         }
-        let child = self.new_node();
+        let child = self.new_node(segment, node);
         self.nodes[node].words.push((segment.into(), child));
-        (child, segment)
+        child
     }
 
     fn hole(&mut self, node: usize, hole: Hole) -> usize {
         if let Some(child) = self.nodes[node].holes[hole as usize] {
             return child;
         }
-        let child = self.new_node();
+        let child = self.new_node(hole.name(), node);
         self.nodes[node].holes[hole as usize] = Some(child);
         child
     }
 
-    fn new_node(&mut self) -> usize {
-        self.free_nodes.pop().unwrap_or_else(|| {
-            self.nodes.push(Node::default());
-            self.nodes.len() - 1
-        })
+    fn new_node(&mut self, name: &str, parent: usize) -> usize {
+        let node = Node {
+            name: name.into(),
+            parent,
+            ..Node::default()
+        };
+        if let Some(free) = self.free_nodes.pop() {
+            self.nodes[free] = node;
+            return free;
+        }
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// The names from the root to a node.
+    fn path(&self, mut node: usize) -> Box<str> {
+        let mut way = Vec::with_capacity(MAX_DEPTH);
+        while node != ROOT {
+            way.push(&*self.nodes[node].name);
+            node = self.nodes[node].parent;
+        }
+        if way.is_empty() {
+            return "/".into();
+        }
+        let segments = way.iter().rev().flat_map(|name| ["/", name]);
+        segments.collect::<String>().into_boxed_str()
     }
 
     /// The words below a node with all that is below them.
@@ -206,23 +227,14 @@ impl Folder {
         }
     }
 
-    fn place(&mut self, node: usize, way: &[&str]) -> Endpoint {
+    fn place(&mut self, node: usize) -> Endpoint {
         // Twice as many with those that were merged since the last time.
         let free = self.free_places.last().copied();
         let room = free.is_some() || self.places.len() <= 2 * self.max;
         if self.live >= self.max || !room {
             return OTHER;
         }
-        let name = if way.is_empty() {
-            "/".into()
-        } else {
-            let mut name = String::new();
-            for segment in way {
-                name.push('/');
-                name.push_str(segment);
-            }
-            name.into_boxed_str()
-        };
+        let name = self.path(node);
         let place = Place {
             name,
             orphan: false,

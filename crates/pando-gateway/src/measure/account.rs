@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Method, Request, Uri, Version, header};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Version, header};
 use hyper::body::Incoming;
 
 use super::Done;
@@ -27,7 +28,8 @@ pub struct Account {
     pub conn: Arc<ConnState>,
     pub begun: Instant,
     pub method: Method,
-    pub uri: Uri,
+    /// As the client wrote it; `None` of a CONNECT, or of `*`.
+    target: Option<PathAndQuery>,
     pub client: Client,
     pub host: Arc<str>,
     pub ids: Arc<Ids>,
@@ -45,7 +47,7 @@ pub struct Account {
     pub log: Option<Arc<AccessLog>>,
     /// Who takes its span, if it is recorded.
     pub tracer: Option<Arc<Tracer>>,
-    details: Option<Box<Details>>,
+    details: Option<Details>,
     sent: u64,
     end: End,
 }
@@ -100,7 +102,7 @@ impl Account {
             conn: conn.clone(),
             begun,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            target: request.uri().path_and_query().cloned(),
             client,
             host: host.clone(),
             ids: ids.clone(),
@@ -113,7 +115,7 @@ impl Account {
             quiet: false,
             log: None,
             tracer: None,
-            details: detailed.then(|| Box::new(Details::of(request))),
+            details: detailed.then(|| Details::of(request)),
             sent: 0,
             end: End::Open(None),
         })
@@ -147,6 +149,11 @@ impl Account {
         }
     }
 
+    /// Without the query.
+    pub fn path(&self) -> &str {
+        self.target.as_ref().map_or("", |target| target.path())
+    }
+
     /// The client went away before its answer was complete.
     fn is_aborted(&self) -> bool {
         matches!(self.end, End::Open(_))
@@ -160,7 +167,7 @@ impl Account {
             site,
             route: self.route.as_ref(),
             method: &self.method,
-            path: self.uri.path(),
+            path: self.path(),
             status: self.status,
             aborted: self.is_aborted(),
             bytes_out: self.sent,
@@ -170,7 +177,7 @@ impl Account {
     }
 
     fn write(&self, log: &AccessLog, details: &Details, total: Duration) {
-        let path = self.uri.path_and_query().map_or("*", |pq| pq.as_str());
+        let path = self.target.as_ref().map_or("*", |pq| pq.as_str());
         log.record(&Entry {
             time: details.time,
             client: self.client.ip,

@@ -1,6 +1,7 @@
 //! Requests of one thread since the last report, by route, method and endpoint.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Weak};
 
 use histogram::Histogram;
@@ -33,7 +34,7 @@ pub struct Done<'d> {
 #[derive(Debug, Default)]
 pub struct Shard {
     /// By address of the route, or of the site's name where there is no route.
-    routes: HashMap<usize, Rows>,
+    routes: HashMap<usize, Rows, BuildHasherDefault<AddressHasher>>,
     rows: usize,
     rest: Option<Box<Row>>,
 }
@@ -60,6 +61,28 @@ struct Row {
     bytes_out: u64,
     latency: Histogram,
     upstream: Histogram,
+}
+
+/// For addresses, which nobody outside chooses.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing; the table takes the upper bits too.
+        let mixed = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Shard {

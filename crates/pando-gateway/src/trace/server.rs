@@ -40,7 +40,7 @@ pub fn server_span(account: &Account, told: Told<'_>) -> Option<Span> {
     if method == "_OTHER" {
         span.put("http.request.method_original", account.method.as_str());
     }
-    span.put("url.path", account.uri.path());
+    span.put("url.path", account.path());
     span.put("url.scheme", account.client.scheme.as_str());
     if let Some(route) = route {
         span.put("http.route", route);
