@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
 use gateway_spec::GatewaySpec;
+use monitor_spec::settings::MonitorSpec;
 use toml::de::DeTable;
 
 use crate::app::{self, Context};
 use crate::checks;
 use crate::fs::{FileSystem, RealFs};
 use crate::gateway;
+use crate::monitor;
 use crate::problem::{Place, Problem, Refusal, Report, did_you_mean};
 use crate::source::Source;
 use crate::table::{Table, Value};
@@ -32,6 +34,8 @@ pub struct File {
     pub apps: Vec<AppSpec>,
     /// `None` if the file has neither `[gateway]` nor `[site]`.
     pub gateway: Option<GatewaySpec>,
+    /// `None` if the file has none of `[metrics]`, `[otlp]`, `[alerts]` and `[alert.…]`.
+    pub monitor: Option<MonitorSpec>,
 }
 
 /// Reads and checks a pando.toml. `base_env` is the caller's environment; what of it is Pando's
@@ -94,14 +98,23 @@ pub fn parse(
     let apps = read_apps(&root, path, &context, &mut report);
     let names = app_names(&root);
     let names: Vec<&str> = names.iter().map(|value| value.key).collect();
-    let gateway = gateway::read(&root, &names, &context, &mut report);
+    let mut gateway = gateway::read(&root, &names, &context, &mut report);
+    let mut monitor = monitor::read(&root, &names, &context, &mut report);
     if report.has_errors() {
         return Err(report.into_problems());
+    }
+    if let Some(monitor) = &mut monitor {
+        monitor.origin = Some(path.to_path_buf());
+        // The gateway sends the spans of its requests itself.
+        if let (Some(gateway), Some(otlp)) = (&mut gateway, &monitor.otlp) {
+            gateway.otlp = otlp.traces.then(|| otlp.clone());
+        }
     }
     let file = File {
         path: path.to_path_buf(),
         apps,
         gateway,
+        monitor,
     };
     Ok((file, report.into_problems()))
 }
@@ -143,8 +156,9 @@ fn read_apps(
     report: &mut Report,
 ) -> Vec<AppSpec> {
     let Some(value) = root.get("app") else {
-        // A gateway alone is a whole file too.
-        if root.get("gateway").is_none() && root.get("site").is_none() {
+        // A gateway alone is a whole file too, and so is how a home is watched.
+        let others = ["gateway", "site"].iter().chain(&monitor::PARTS);
+        if others.filter_map(|part| root.get(part)).next().is_none() {
             no_apps(&Place::Span(0..0), report);
         }
         return Vec::new();
@@ -201,13 +215,14 @@ fn app_table<'t>(value: &Value<'t>, report: &mut Report) -> Option<Table<'t>> {
 }
 
 fn top_level(root: &Table<'_>, report: &mut Report) {
-    let known: BTreeSet<&str> = LATER.iter().copied().chain(PARTS).collect();
+    let parts: Vec<&str> = PARTS.into_iter().chain(monitor::PARTS).collect();
+    let known: BTreeSet<&str> = parts.iter().copied().chain(LATER).collect();
     for value in root.values() {
         let key = value.key;
         let refusal = if LATER.contains(&key) {
             let what = format!("[{key}] is not supported by this version");
             Refusal::new(what, "it belongs to a later one", "remove it")
-        } else if PARTS.contains(&key) {
+        } else if parts.contains(&key) {
             continue;
         } else {
             let fix = match did_you_mean(key, known.iter().copied()) {

@@ -26,6 +26,7 @@ mod fs;
 mod gateway;
 pub mod import;
 mod init;
+mod monitor;
 mod name;
 mod package;
 mod plan;
@@ -45,5 +46,7 @@ pub use fs::{FileSystem, MemoryFs, NodeVersion, RealFs};
 pub use gateway::to_toml as gateway_to_toml;
 pub use init::{InitFile, Listening, init};
 pub use name::{is_valid as is_valid_name, make_valid as make_valid_name};
-pub use plan::{Change, GatewayStep, GatewayVerb, Step, gateway as plan_gateway, plan};
+pub use plan::{
+    Change, GatewayStep, GatewayVerb, Step, gateway as plan_gateway, monitor as plan_monitor, plan,
+};
 pub use problem::{Excerpt, MAX_PROBLEMS, Problem, Severity};

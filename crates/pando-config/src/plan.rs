@@ -14,6 +14,7 @@
 
 mod differences;
 mod gateway;
+mod monitor;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use std::fmt;
 use app_spec::{AppSpec, Balance, Instances};
 
 pub use gateway::{GatewayStep, GatewayVerb, gateway};
+pub use monitor::monitor;
 
 use differences::{Demand, Difference, differences};
 

@@ -3,12 +3,14 @@
 
 use hyper::{Method, StatusCode};
 
+use monitor_spec::ask::Ask;
+
 use crate::api::{LogQuery, LogStream, Problem, Request, Select};
 
 /// Lines of `/v1/logs` where none are asked for.
 const DEFAULT_LOG_LINES: usize = 15;
 const PATHS: &str = "POST /v1/call; GET /v1/version, /v1/apps, /v1/apps/NAME, \
-                     /v1/logs?app=NAME&lines=N&follow=1, /v1/events";
+                     /v1/logs?app=NAME&lines=N&follow=1, /v1/events, /v1/metrics";
 
 /// What to do with an HTTP request.
 #[derive(Debug, PartialEq)]
@@ -16,6 +18,8 @@ pub(crate) enum Route {
     /// The body is a [`Request`].
     Body,
     Call(Request),
+    /// The text of its answer is the body.
+    Text(Request),
     Refused(StatusCode, Box<Problem>),
 }
 
@@ -26,6 +30,13 @@ pub(crate) fn route(method: &Method, path: &str, query: &str) -> Route {
             Route::Body
         } else {
             wrong_method(method, path)
+        };
+    }
+    if path == "/v1/metrics" {
+        let ask = Ask::Exposition;
+        return match *method {
+            Method::GET => Route::Text(Request::Monitor { ask }),
+            _ => wrong_method(method, path),
         };
     }
     let request = match path
@@ -198,6 +209,9 @@ mod tests {
             Route::Call(Request::Logs { query })
         );
         assert_eq!(route(&Method::POST, "/v1/call", ""), Route::Body);
+        let ask = Ask::Exposition;
+        let metrics = Route::Text(Request::Monitor { ask });
+        assert_eq!(get("/v1/metrics", ""), metrics);
     }
 
     #[test]
@@ -209,6 +223,7 @@ mod tests {
             (Method::GET, "/v1/apps/a/b", "", 404, "unknown"),
             (Method::GET, "/v1/call", "", 405, "GET"),
             (Method::POST, "/v1/apps", "", 405, "POST"),
+            (Method::POST, "/v1/metrics", "", 405, "POST"),
             (Method::GET, "/v1/logs", "lines=many", 400, "number"),
             (Method::GET, "/v1/logs", "lines=-1", 400, "number"),
             (Method::GET, "/v1/logs", "app=%zz", 400, "percent"),

@@ -21,7 +21,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::address::prepare_parent;
-use crate::api::{API_VERSION, Problem, Request};
+use monitor_spec::ask as monitor;
+
+use crate::api::{API_VERSION, Answer, Frame, Problem, Request};
 use crate::body::ReplyBody;
 use crate::call::{Call, Reply};
 use crate::routes::{Route, bad_call, route};
@@ -43,6 +45,8 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Of a request's head, and of what is buffered for one connection.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Prometheus' text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// After an `accept` that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -215,6 +219,7 @@ async fn answer(
     let query = request.uri().query().unwrap_or_default();
     let request = match route(request.method(), request.uri().path(), query) {
         Route::Call(request) => request,
+        Route::Text(request) => return text(request, calls).await,
         Route::Refused(status, problem) => return refusal(status, &problem),
         Route::Body => match read_request(request.into_body(), options.body_timeout).await {
             Ok(request) => request,
@@ -232,6 +237,39 @@ async fn answer(
             response
         }
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, &busy()),
+    }
+}
+
+/// The text of a [`Request::Monitor`]'s answer as it is, for those who have curl and no JSON.
+async fn text(request: Request, calls: &mpsc::Sender<Call>) -> Response<ReplyBody> {
+    let (reply, mut frames) = Reply::channel();
+    let call = Call { request, reply };
+    if calls.send_timeout(call, HANDLER_TIMEOUT).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, &busy());
+    }
+    loop {
+        let problem = match timeout(HANDLER_TIMEOUT, frames.next()).await {
+            Ok(Some(Frame::Done(Answer::Monitor(answer)))) => match *answer {
+                monitor::Answer::Text(text) => {
+                    let mut response = Response::new(ReplyBody::Text(Some(Bytes::from(text))));
+                    head(&mut response, TEXT_FORMAT);
+                    return response;
+                }
+                monitor::Answer::Now(_)
+                | monitor::Answer::Series(_)
+                | monitor::Answer::Endpoints(_)
+                | monitor::Answer::Events(_)
+                | monitor::Answer::Alerts(_)
+                | monitor::Answer::Settings(_)
+                | monitor::Answer::Done => busy(),
+            },
+            Ok(Some(Frame::Failed(problem))) => problem,
+            Ok(Some(Frame::Progress(_) | Frame::Log(_) | Frame::Event(_) | Frame::Monitor(_))) => {
+                continue;
+            }
+            Ok(Some(Frame::Done(_)) | None) | Err(_) => busy(),
+        };
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, &problem);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one module a verb, or a small group of verbs.
 
+mod alerts;
 mod cache;
 mod change;
 mod completions;
@@ -17,6 +18,8 @@ mod kill;
 mod list;
 mod logs;
 mod monit;
+mod metrics;
+mod monitor;
 mod resurrect;
 mod run;
 mod show;
@@ -114,6 +117,10 @@ pub enum Verb {
     Run(Box<run::RunArgs>),
     /// The HTTP edge: serve a file by itself
     Gateway(gateway::GatewayArgs),
+    /// Show what is wrong, by the rules of pando.toml and the default ones
+    Alerts,
+    /// What is measured, for other programs
+    Metrics(metrics::MetricsArgs),
     /// What the gateway keeps of answers
     Cache(cache::CacheArgs),
     /// Bring all known apps back
@@ -177,6 +184,8 @@ fn dispatch(verb: Verb, ctx: &mut Context) -> anyhow::Result<u8> {
         Verb::Init(args) => init::init(&args, ctx),
         Verb::Run(args) => run::run(*args, ctx),
         Verb::Gateway(args) => gateway::gateway(&args, ctx),
+        Verb::Alerts => alerts::alerts(ctx),
+        Verb::Metrics(args) => metrics::metrics(&args, ctx),
         Verb::Cache(args) => cache::cache(args, ctx),
         Verb::Resurrect => resurrect::resurrect(ctx),
         Verb::Upgrade(args) => upgrade::upgrade(&args, ctx),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
 use gateway_spec::GatewaySpec;
+use monitor_spec::settings::MonitorSpec;
 use pando_config::{Problem, RealFs, StartFlags};
 
 use crate::error::ExpectedError;
@@ -38,11 +39,23 @@ pub fn from_flags(flags: &StartFlags) -> anyhow::Result<AppSpec> {
 /// The apps of a pando.toml, and its gateway as the last one, each with the file as its origin.
 /// Warnings go to stderr.
 pub fn load(path: &Path, base_env: &BTreeMap<String, String>) -> anyhow::Result<Vec<AppSpec>> {
+    Ok(load_all(path, base_env)?.0)
+}
+
+/// As [`load`], with how the file wants the home to be watched, if it says so.
+pub fn load_all(
+    path: &Path,
+    base_env: &BTreeMap<String, String>,
+) -> anyhow::Result<(Vec<AppSpec>, Option<MonitorSpec>)> {
     let (file, warnings) = pando_config::load(path, base_env).map_err(ExpectedError::Config)?;
     warn(&warnings);
     let origin = canonical(path);
     let gateway = file.gateway.map(AppSpec::of_gateway);
-    Ok(file
+    let monitor = file.monitor.map(|spec| MonitorSpec {
+        origin: Some(origin.clone()),
+        ..spec
+    });
+    let apps = file
         .apps
         .into_iter()
         .chain(gateway)
@@ -50,7 +63,8 @@ pub fn load(path: &Path, base_env: &BTreeMap<String, String>) -> anyhow::Result<
             origin: Some(origin.clone()),
             ..spec
         })
-        .collect())
+        .collect();
+    Ok((apps, monitor))
 }
 
 /// The gateway of a pando.toml. Warnings go to stderr.

@@ -85,6 +85,11 @@ impl Context {
         Ok(self.client.is_some())
     }
 
+    /// Whether [`Context::reach`] has found or started a daemon.
+    pub fn is_reached(&self) -> bool {
+        self.client.is_some()
+    }
+
     /// Makes a call; `on_frame` gets the output and each frame but the last.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::problem::Report;
 use crate::table::{Table, Value};
 
 /// Sets `target` to what `read` makes of the value of `key`.
-pub(super) fn set<'t, T>(
+pub(crate) fn set<'t, T>(
     table: &Table<'t>,
     key: &str,
     target: &mut T,
@@ -22,12 +22,12 @@ pub(super) fn set<'t, T>(
     }
 }
 
-pub(super) fn duration(table: &Table<'_>, key: &str, target: &mut u64, report: &mut Report) {
+pub(crate) fn duration(table: &Table<'_>, key: &str, target: &mut u64, report: &mut Report) {
     set(table, key, target, report, |v, r| v.duration_ms(false, r));
 }
 
 /// One for which zero is a choice.
-pub(super) fn duration_or_zero(
+pub(crate) fn duration_or_zero(
     table: &Table<'_>,
     key: &str,
     target: &mut u64,
@@ -36,21 +36,21 @@ pub(super) fn duration_or_zero(
     set(table, key, target, report, |v, r| v.duration_ms(true, r));
 }
 
-pub(super) fn boolean(table: &Table<'_>, key: &str, target: &mut bool, report: &mut Report) {
+pub(crate) fn boolean(table: &Table<'_>, key: &str, target: &mut bool, report: &mut Report) {
     set(table, key, target, report, |v, r| v.boolean(r));
 }
 
 /// A size of at least one byte.
-pub(super) fn size(table: &Table<'_>, key: &str, target: &mut u64, report: &mut Report) {
+pub(crate) fn size(table: &Table<'_>, key: &str, target: &mut u64, report: &mut Report) {
     set(table, key, target, report, |v, r| v.size_bytes(r));
 }
 
-pub(super) fn share(table: &Table<'_>, key: &str, target: &mut f64, report: &mut Report) {
+pub(crate) fn share(table: &Table<'_>, key: &str, target: &mut f64, report: &mut Report) {
     set(table, key, target, report, |v, r| v.share(r));
 }
 
 /// A number from `least` up.
-pub(super) fn count(
+pub(crate) fn count(
     table: &Table<'_>,
     key: &str,
     least: u32,
@@ -60,13 +60,13 @@ pub(super) fn count(
     set(table, key, target, report, |v, r| number(v, least, r));
 }
 
-pub(super) fn number(value: &Value<'_>, least: u32, report: &mut Report) -> Option<u32> {
+pub(crate) fn number(value: &Value<'_>, least: u32, report: &mut Report) -> Option<u32> {
     let range = i64::from(least)..=i64::from(u32::MAX);
     let number = value.integer(range, "10", report)?;
     u32::try_from(number).ok()
 }
 
-pub(super) fn string(
+pub(crate) fn string(
     table: &Table<'_>,
     key: &str,
     example: &str,
@@ -79,7 +79,7 @@ pub(super) fn string(
 }
 
 /// The strings of a list or of one string.
-pub(super) fn strings(
+pub(crate) fn strings(
     table: &Table<'_>,
     key: &str,
     example: &str,
@@ -98,7 +98,7 @@ pub(super) fn strings(
 }
 
 /// An absolute path; relative ones start at the file's directory.
-pub(super) fn path(
+pub(crate) fn path(
     value: &Value<'_>,
     example: &str,
     context: &Context<'_>,

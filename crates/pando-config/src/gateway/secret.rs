@@ -11,7 +11,7 @@ use crate::table::{Value, nothing_foreign};
 /// A larger file is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
-pub(super) fn read(
+pub(crate) fn read(
     value: &Value<'_>,
     context: &Context<'_>,
     report: &mut Report,

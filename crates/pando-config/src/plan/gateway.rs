@@ -51,8 +51,20 @@ pub fn gateway(old: Option<&GatewaySpec>, new: Option<&GatewaySpec>) -> Option<G
         keys
     };
     keys("", &settings(from), &settings(to), &mut changed);
+    otlp(from, to, &mut changed);
     sites(&from.sites, &to.sites, &mut changed);
     Some(GatewayStep { verb, changed })
+}
+
+/// Where its spans go; it is written in [otlp], which tells the rest.
+fn otlp(old: &GatewaySpec, new: &GatewaySpec, changed: &mut Vec<Change>) {
+    let show = |spec: &GatewaySpec| {
+        let endpoint = spec.otlp.as_ref().map(|otlp| otlp.endpoint.clone());
+        endpoint.unwrap_or_else(|| NONE.to_owned())
+    };
+    if old.otlp != new.otlp {
+        changed.push(change("otlp", show(old), show(new)));
+    }
 }
 
 fn change(key: impl Into<String>, from: impl Into<String>, to: impl Into<String>) -> Change {

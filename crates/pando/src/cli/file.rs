@@ -8,7 +8,7 @@ use clap::Args;
 use pando_config::{Change, Step};
 use pando_control::api::{AppView, Request, ScaleChange, Select};
 
-use super::{edge, start};
+use super::{edge, monitor, start};
 use crate::config;
 use crate::context::{Context, Daemon};
 use crate::display::text::{self, Style};
@@ -23,26 +23,35 @@ pub struct FileArgs {
 
 pub fn plan(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     let path = config::file(args.file.as_deref())?;
-    let wanted = config::load(&path, &config::shell_env())?;
+    let (wanted, watch) = config::load_all(&path, &config::shell_env())?;
     let reached = ctx.reach(Daemon::ForKeptApps)?;
     let running = if reached {
         ctx.specs(Select::All)?
     } else {
         Vec::new()
     };
+    let watched = monitor::step(&path, watch, ctx)?;
     let groups = groups_of(&path, &running, &wanted)?;
-    let told: Vec<&Told> = groups.iter().flat_map(|group| &group.told).collect();
+    let all = watched.as_ref().map(|step| &step.told).into_iter();
+    let told: Vec<&Told> = all
+        .chain(groups.iter().flat_map(|group| &group.told))
+        .collect();
     if ctx.json {
         ctx.out
             .json(&told.iter().map(|t| t.json()).collect::<Vec<_>>());
         return Ok(exit::OK);
     }
     show(ctx, &told);
-    let changes = told.iter().filter(|t| t.sign != '=').count();
-    let what = match changes {
-        0 => "Nothing to do: all is as the file says.".to_owned(),
-        1 => "1 app to change; `pando up` does it.".to_owned(),
-        n => format!("{n} apps to change; `pando up` does it."),
+    let changes = |told: &[&Told]| told.iter().filter(|t| t.sign != '=').count();
+    let (all, watched) = (
+        changes(&told),
+        usize::from(watched.is_some_and(|w| w.changes())),
+    );
+    let what = match (all - watched, watched) {
+        (0, 0) => "Nothing to do: all is as the file says.".to_owned(),
+        (0, _) => "Metrics and alerts to change; `pando up` does it.".to_owned(),
+        (1, _) => "1 app to change; `pando up` does it.".to_owned(),
+        (n, _) => format!("{n} apps to change; `pando up` does it."),
     };
     ctx.out.line(&what);
     Ok(exit::OK)
@@ -50,11 +59,18 @@ pub fn plan(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
 
 pub fn up(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     let path = config::file(args.file.as_deref())?;
-    let wanted = config::load(&path, &config::shell_env())?;
+    let (wanted, watch) = config::load_all(&path, &config::shell_env())?;
     ctx.reach(Daemon::Start)?;
     let running = ctx.specs(Select::All)?;
+    let watched = monitor::step(&path, watch, ctx)?;
     let groups = groups_of(&path, &running, &wanted)?;
     let (mut text, mut apps) = (Vec::new(), Vec::<AppView>::new());
+    if let Some(step) = watched {
+        if !ctx.json {
+            show(ctx, &[&step.told]);
+        }
+        text.extend(monitor::apply(step, ctx)?);
+    }
     for (done, group) in groups.iter().enumerate() {
         if !ctx.json {
             show(ctx, &group.told.iter().collect::<Vec<_>>());
@@ -106,6 +122,19 @@ pub fn down(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         Vec::new()
     };
     let names = managed(&path, &running);
+    let watched = if reached {
+        monitor::step(&path, None, ctx)?
+    } else {
+        None
+    };
+    let reset = match watched {
+        Some(step) => monitor::apply(step, ctx)?,
+        None => None,
+    };
+    if names.is_empty() && reset.is_some() {
+        super::change::told(ctx, reset.as_slice(), &[]);
+        return Ok(exit::OK);
+    }
     if names.is_empty() {
         if ctx.json {
             ctx.out
@@ -115,9 +144,10 @@ pub fn down(args: &FileArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         }
         return Ok(exit::OK);
     }
-    let (text, apps) = ctx.change(Request::Delete {
+    let (mut text, apps) = ctx.change(Request::Delete {
         select: Select::Names(names),
     })?;
+    text.extend(reset);
     super::change::told(ctx, &text, &apps);
     Ok(exit::OK)
 }
