@@ -53,6 +53,7 @@ fn a_file_without_them_says_nothing_of_them() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one file with everything")]
 fn everything_is_read() {
     let text = r#"
 [app.api]
