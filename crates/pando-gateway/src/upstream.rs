@@ -14,5 +14,6 @@ pub mod resolve;
 mod stream;
 
 pub use endpoint::{Address, Endpoint};
+pub use framing::content_length;
 pub use group::{Group, Refused, Ticket};
 pub use stream::Stream;

@@ -101,3 +101,29 @@ proptest! {
         prop_assert!(other.len() <= 401 * 2);
     }
 }
+
+/// The preload folds for servers without a router that it knows: the same table, in Node.
+#[test]
+fn the_preload_agrees() {
+    const CHECK: &str = "
+const table = { row: (method, path) => path, release() {} };
+for (const group of EXAMPLES) {
+  const folder = new Folder(table);
+  for (const path of group.before ?? []) folder.row('GET', path);
+  for (const [path, expect] of Object.entries(group.paths)) {
+    require('assert').strictEqual(folder.row('GET', path), expect, path);
+  }
+}";
+    let fold = include_str!("../../node-agent/src/preload/fold.js");
+    let examples = include_str!("examples.json");
+    let script = format!("{fold}\nconst EXAMPLES = {examples};\n{CHECK}");
+    let node = std::process::Command::new("node")
+        .args(["-e", &script])
+        .output()
+        .unwrap();
+    assert!(
+        node.status.success(),
+        "{}",
+        String::from_utf8_lossy(&node.stderr)
+    );
+}

@@ -183,11 +183,12 @@ impl Attempt<'_> {
         }
     }
 
-    fn host(&self) -> String {
+    /// What the upstream is told that it is.
+    fn host(&self) -> &str {
         if self.ticket.group.spec.preserve_host {
-            return self.call.host.to_string();
+            return &self.call.host;
         }
-        self.ticket.endpoint.known.host.to_string()
+        &self.ticket.endpoint.known.host
     }
 
     async fn over_h1(
@@ -210,15 +211,8 @@ impl Attempt<'_> {
             .path_and_query()
             .map_or("/", |pq| pq.as_str());
         let length = body.length();
-        let head = {
-            let preserved = self.ticket.group.spec.preserve_host;
-            let host = if preserved {
-                &*self.call.host
-            } else {
-                &*self.ticket.endpoint.known.host
-            };
-            self.onward(target, host.as_bytes(), length, asked).encode()
-        };
+        let host = self.host().as_bytes();
+        let head = self.onward(target, host, length, asked).encode();
         let request = h1::Outgoing {
             head,
             body: body.send(),

@@ -132,6 +132,40 @@ async fn started() -> (Supervisor, Handle, mpsc::Receiver<Event>) {
 }
 
 #[tokio::test]
+async fn no_report_is_made_for_a_supervisor_that_does_not_read() {
+    let (mut supervisor, handle, _events) = started().await;
+    let full = || Report {
+        routes: vec![monitor_spec::edge::Route::default(); 500],
+        ..Report::default()
+    };
+    let mut sent = 0;
+    let mut refused = 0;
+    // The socket takes some of them; then there is no room, however often it is asked.
+    while refused < 50 {
+        match handle.room_for_report() {
+            Some(room) => {
+                room.send(full());
+                sent += 1;
+                assert!(sent < 1_000, "it is bounded");
+            }
+            None => refused += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let heard = |s: &Supervisor| {
+        let reports = s.said.iter();
+        reports
+            .filter(|say| matches!(say, FromGateway::Report(_)))
+            .count()
+    };
+    let all = supervisor.until(|s| (heard(s) == sent).then_some(())).await;
+    assert_eq!((all, sent > 0), ((), true));
+    supervisor
+        .until(|_| handle.room_for_report().map(|_| ()))
+        .await;
+}
+
+#[tokio::test]
 async fn a_gateway_becomes_ready_takes_a_connection_and_answers_pings() {
     let (mut supervisor, _handle, mut events) = started().await;
     let key = supervisor

@@ -82,7 +82,11 @@ impl Reporter {
         }
         self.gather_upstreams(shared);
         self.gather_totals(shared);
-        // What no supervisor takes is kept within the same bounds.
+        self.bound();
+    }
+
+    /// What no supervisor takes is kept within the same bounds.
+    fn bound(&mut self) {
         if self.held.routes.len() > 2 * MAX_ROWS {
             self.held.routes = bounds::rows(std::mem::take(&mut self.held.routes), MAX_ROWS);
             let rows = self.held.routes.iter().enumerate();
@@ -106,15 +110,25 @@ impl Reporter {
 
     /// Threads of which there is news.
     pub fn stalls(&mut self, shared: &Shared, now: Instant) -> Vec<Stall> {
+        let turns = shared.measures.iter();
+        let turns = turns.map(|measure| measure.counts.turns.get());
+        self.stand_still(turns, now, shared.is_draining())
+    }
+
+    fn stand_still(
+        &mut self,
+        turns: impl ExactSizeIterator<Item = u64>,
+        now: Instant,
+        draining: bool,
+    ) -> Vec<Stall> {
         let fresh = |seen| Turn {
             seen,
             since: now,
             told: false,
         };
-        self.turns.resize_with(shared.measures.len(), || fresh(0));
+        self.turns.resize_with(turns.len(), || fresh(0));
         let mut news = Vec::new();
-        for (thread, measure) in shared.measures.iter().enumerate() {
-            let (turn, seen) = (&mut self.turns[thread], measure.counts.turns.get());
+        for (thread, (seen, turn)) in turns.zip(&mut self.turns).enumerate() {
             let after = now.saturating_duration_since(turn.since);
             if seen != turn.seen {
                 let over = turn.told;
@@ -124,7 +138,7 @@ impl Reporter {
                     after,
                     over,
                 }));
-            } else if after >= STALLED_AFTER && !turn.told && !shared.is_draining() {
+            } else if after >= STALLED_AFTER && !turn.told && !draining {
                 turn.told = true;
                 let over = false;
                 news.push(Stall {
@@ -231,4 +245,82 @@ fn key(row: &edge::Route) -> Key {
         text(&row.method),
         text(&row.endpoint),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_stands_still_is_told_once() {
+        let (mut reporter, begin) = (Reporter::default(), Instant::now());
+        let mut at = |seconds, turns: [u64; 2], draining| {
+            let now = begin + Duration::from_secs(seconds);
+            let news = reporter.stand_still(turns.into_iter(), now, draining);
+            let told = |stall: Stall| (stall.thread, stall.after.as_secs(), stall.over);
+            news.into_iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(at(0, [1, 1], false), []);
+        assert_eq!(at(4, [2, 1], false), []);
+        assert_eq!(at(6, [3, 1], false), [(1, 6, false)]);
+        assert_eq!(at(9, [4, 1], false), []);
+        assert_eq!(at(10, [5, 2], false), [(1, 10, true)]);
+        assert_eq!(
+            at(20, [5, 2], true),
+            [],
+            "a thread that has ended turns no more"
+        );
+    }
+
+    fn row(endpoint: &str) -> edge::Route {
+        let mut row = edge::Route {
+            endpoint: endpoint.into(),
+            method: "GET".into(),
+            classes: [0, 1, 0, 0, 0],
+            ..edge::Route::default()
+        };
+        row.latency.record(7);
+        row
+    }
+
+    #[test]
+    fn what_no_supervisor_takes_is_bounded_and_no_count_is_lost() {
+        let mut reporter = Reporter::default();
+        for number in 0..5_000u64 {
+            let route = edge::Route {
+                route: format!("/{}", number % 1500),
+                ..row(&format!("/word{}", number % 7))
+            };
+            reporter.take(route);
+            reporter.bound();
+        }
+        assert!(reporter.held.routes.len() <= 2 * MAX_ROWS);
+        let report = reporter.report(Vec::new(), Instant::now());
+        assert!(report.routes.len() <= MAX_ROWS);
+        let counts = report.routes.iter().map(|row| row.latency.count());
+        assert_eq!(counts.sum::<u64>(), 5_000);
+        let again = reporter.report(Vec::new(), Instant::now());
+        assert!(again.routes.is_empty(), "said once");
+    }
+
+    #[test]
+    fn threads_that_merged_siblings_and_those_that_did_not_agree() {
+        let mut reporter = Reporter::default();
+        for endpoint in ["/t/a", "/t/b", "/t/*", "/t/c", "/t/a", UNMATCHED, OTHER] {
+            reporter.take(row(endpoint));
+        }
+        let routes = reporter.report(Vec::new(), Instant::now()).routes;
+        let names = routes
+            .iter()
+            .map(|row| (&*row.endpoint, row.latency.count()));
+        let names: Vec<_> = names.collect();
+        let expect = [
+            ("/t/a", 1),
+            ("/t/b", 1),
+            ("/t/*", 3),
+            (UNMATCHED, 1),
+            (OTHER, 1),
+        ];
+        assert_eq!(names, expect);
+    }
 }

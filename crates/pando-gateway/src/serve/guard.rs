@@ -14,6 +14,8 @@
 
 use memchr::{memchr, memchr_iter, memmem};
 
+use crate::upstream::content_length;
+
 /// A chunk's size line with extensions, and one line of trailers.
 const MAX_CHUNK_LINE: usize = 4096;
 /// Trailers of one body.
@@ -335,7 +337,7 @@ fn framing(head: &[u8], max_headers: usize) -> Result<Framing, Fault> {
             }
             Some(b'c') => {
                 if let Some(value) = value_of(line, b"content-length:") {
-                    let number = digits(value).ok_or(Fault::Length)?;
+                    let number = content_length(value).ok_or(Fault::Length)?;
                     if length.replace(number).is_some() {
                         return Err(Fault::Length);
                     }
@@ -384,13 +386,6 @@ fn head_lines(head: &[u8]) -> impl Iterator<Item = Result<&[u8], Fault>> {
 fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (start, value) = line.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-}
-
-fn digits(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(value.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
 }
 
 /// RFC 3986 `host [":" port]`, with the characters that a name, an address or a literal may have.

@@ -63,7 +63,9 @@ impl Framing {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = match (lengths.next(), lengths.next()) {
             (None, _) => None,
-            (Some(value), None) => Some(number(value.as_bytes()).ok_or(BadFraming::Length)?),
+            (Some(value), None) => {
+                Some(content_length(value.as_bytes()).ok_or(BadFraming::Length)?)
+            }
             (Some(_), Some(_)) => return Err(BadFraming::Length),
         };
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -143,7 +145,8 @@ fn take(read: &mut BytesMut, left: &mut u64) -> Bytes {
     read.split_to(n).freeze()
 }
 
-pub(crate) fn number(value: &[u8]) -> Option<u64> {
+/// Digits alone, and no more of them than a length has (RFC 9112 section 6.2).
+pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
