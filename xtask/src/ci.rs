@@ -3,7 +3,7 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
@@ -15,6 +15,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("haproxy", "haproxy"),
     ("pebble", "pebble"),
     ("redis-server", "redis-server"),
+    ("tmux", "tmux"),
 ];
 /// Beyond the workspace's own lints.
 const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];

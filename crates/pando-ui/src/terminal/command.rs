@@ -28,7 +28,7 @@ pub enum Command {
 /// Every command with its arguments, for help and for completion.
 pub const COMMANDS: [(&str, &str, &str); 17] = [
     ("apps", "", "all apps"),
-    ("top", "", "with their workers"),
+    ("top", "", "with workers"),
     ("app", "APP", "one app"),
     ("logs", "[APP]", "what apps write"),
     ("events", "[APP]", "what happened"),

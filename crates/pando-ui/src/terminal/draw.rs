@@ -264,7 +264,12 @@ fn warning_text(model: &Model) -> Option<(String, Style)> {
             && about.is_none_or(|app| alert.app == app)
     });
     if let Some(alert) = firing {
-        return Some((format!("✖ {}: {}", alert.name, alert.text), Style::Red));
+        let text = if about.is_none() && !alert.app.is_empty() {
+            format!("✖ {}: {}", alert.app, alert.text)
+        } else {
+            format!("✖ {}", alert.text)
+        };
+        return Some((text, Style::Red));
     }
     let problem = now.problems.first()?;
     Some((format!("▲ {problem}"), Style::Yellow))

@@ -27,7 +27,8 @@ pub fn draw(model: &Model, pen: &mut Pen, area: Rect) -> u16 {
     let (Some(now), false) = (model.now.as_deref(), metrics.is_empty()) else {
         return 0;
     };
-    if area.height < 12 {
+    let no_gateway = subject == Page::Gateway && now.gateway.is_none();
+    if area.height < 12 || no_gateway {
         return 0;
     }
     let mut y = area.y;

@@ -36,7 +36,7 @@ pub fn draw(pen: &mut Pen, body: Rect) {
         } else {
             Style::Bold
         };
-        let width = if key.starts_with("  :") {
+        let width = if key.starts_with("  :") && key.len() > 3 {
             COMMAND_WIDTH
         } else {
             KEY_WIDTH

@@ -84,7 +84,7 @@ fn the_overview() {
         "pando › apps",
         "14:43:44",
         "✖ 1 alert",
-        "✖ crash-loop: payments does not stay up",
+        "✖ payments: payments does not stay up",
         "APP",
         "● ready",
         "✖ crash-loop",
