@@ -259,9 +259,12 @@ impl Managed {
         if !over && Instant::now() < draining.until {
             return false;
         }
+        let leave = draining.leave;
         if !std::mem::replace(&mut draining.told, true) {
+            // Before it: whoever hears that may end this process.
+            self.measure();
             self.handle.drained().await;
         }
-        draining.leave
+        leave
     }
 }
