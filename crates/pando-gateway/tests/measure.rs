@@ -78,6 +78,8 @@ impl Edge {
             let seen = seen + before.sum::<u64>();
             all.routes.extend(report.routes);
             all.limited += report.limited;
+            all.cache_hits += report.cache_hits;
+            all.cache_misses += report.cache_misses;
             all.bytes_out += report.bytes_out;
             all.bytes_in += report.bytes_in;
             all.upstreams = report.upstreams;
@@ -141,6 +143,11 @@ async fn app() -> String {
                     lines.clear();
                     if path == "/hang" {
                         std::future::pending::<()>().await;
+                    }
+                    if path == "/ws" {
+                        let answer = "HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+                        let _ = stream.get_mut().write_all(answer.as_bytes()).await;
+                        return;
                     }
                     let number: u64 = path.bytes().map(u64::from).sum();
                     tokio::time::sleep(Duration::from_micros(number * 7919 % 20_000)).await;
@@ -277,6 +284,83 @@ async fn those_who_leave_and_those_without_a_site_are_counted() {
         ("", "", "(unmatched)")
     );
     assert_eq!(row.classes, [0, 0, 0, 1, 0]);
+}
+
+/// By endpoint: requests, those that were aborted, and answers by class.
+fn rows(report: &Report) -> BTreeMap<&str, (u64, u64, [u64; 5])> {
+    let mut rows = BTreeMap::new();
+    for row in &report.routes {
+        let (count, aborted, classes) = rows.entry(&*row.endpoint).or_insert((0, 0, [0; 5]));
+        *count += row.latency.count();
+        *aborted += row.aborted;
+        (0..5).for_each(|class| classes[class] += row.classes[class]);
+    }
+    rows
+}
+
+#[tokio::test]
+async fn http_2_upgrades_and_stored_answers_are_counted() {
+    let app = app().await;
+    let mut cached = Route::new(
+        PathMatch::Prefix("/stored/".into()),
+        Action::Proxy(Upstreams::addresses([&*app])),
+    );
+    cached.cache = Some(gateway_spec::Cache {
+        default_ttl_ms: Some(60_000),
+        ..gateway_spec::Cache::default()
+    });
+    let mut edge = Edge::start(vec![cached, to("/", &app)]).await;
+    let stream = TcpStream::connect(&edge.address).await.unwrap();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let ask = |path: &str| {
+        http::Request::get(format!("http://edge.example{path}"))
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap()
+    };
+    for number in 0..3 {
+        let answer = sender.send_request(ask(&format!("/h2/{number}"))).await;
+        let body = http_body_util::BodyExt::collect(answer.unwrap().into_body()).await;
+        assert_eq!(body.unwrap().to_bytes(), "ok");
+    }
+    let hangs = sender.send_request(ask("/hang"));
+    let reset = tokio::time::timeout(Duration::from_millis(300), hangs).await;
+    assert!(reset.is_err(), "it hangs until its stream is reset");
+    let mut client = edge.open().await;
+    for _ in 0..4 {
+        assert_eq!(client.ask("GET", "/stored/x", "edge.example").await, 200);
+    }
+    let mut upgraded = edge.open().await;
+    let head =
+        "GET /ws HTTP/1.1\r\nHost: edge.example\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    upgraded
+        .0
+        .get_mut()
+        .write_all(head.as_bytes())
+        .await
+        .unwrap();
+    let mut line = String::new();
+    upgraded.0.read_line(&mut line).await.unwrap();
+    assert!(line.starts_with("HTTP/1.1 101 "), "{line}");
+    let report = edge.report(9).await;
+    let expect = [
+        ("/h2/:id", (3, 0, [0, 3, 0, 0, 0])),
+        ("/hang", (1, 1, [0; 5])),
+        ("/stored/x", (4, 0, [0, 4, 0, 0, 0])),
+        ("/ws", (1, 0, [1, 0, 0, 0, 0])),
+    ];
+    assert_eq!(rows(&report), BTreeMap::from(expect));
+    assert_eq!((report.cache_hits, report.cache_misses), (3, 1));
+    let stored = report.routes.iter().find(|row| row.endpoint == "/stored/x");
+    assert_eq!(
+        stored.map(|row| row.upstream.count()),
+        Some(1),
+        "the others were here"
+    );
 }
 
 #[tokio::test]
