@@ -1,10 +1,11 @@
 //! `pando monit` in a terminal of tmux's, at both sizes, with the real daemon.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
-use e2e::{Pando, http, local, process, wait};
+use e2e::{Pando, http, local, process, wait, wait_within};
 
 /// A terminal with a shell in it. Dropped, it ends its own tmux and nothing else.
 struct Terminal {
@@ -196,4 +197,41 @@ fn the_terminal_is_given_back_on_every_way_out() -> anyhow::Result<()> {
     terminal.shows(&["g gateway", "q quit"])?;
     process::signal(dashboard(&pando)?, rustix::process::Signal::TERM);
     terminal.is_given_back()
+}
+
+/// A plain pseudo-terminal: it answers no question about its cursor or its colours.
+#[test]
+fn a_terminal_that_answers_nothing_is_enough() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    pando.start_hello("1", &[])?;
+    let seen = pando.work().join("seen");
+    let like = pando.command(&[]);
+    let mut script = Command::new("script");
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let line = "stty cols 80 rows 24; exec \"$PANDO\" monit";
+    let mut child = script
+        .args(["-q", "-f", "-e", "-c", line])
+        .arg(&seen)
+        .env("PANDO", like.get_program())
+        .env("TERM", "xterm")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let drawn = || {
+        let bytes = std::fs::read(&seen).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains("ready")
+    };
+    let shown = wait::for_true("the dashboard is drawn", drawn);
+    let mut keys = child.stdin.take().context("no stdin")?;
+    keys.write_all(b"q")?;
+    let status = wait_within(&mut child, wait::GENEROUS).context("q does not end it")?;
+    shown?;
+    ensure!(status.success(), "{status}");
+    Ok(())
 }

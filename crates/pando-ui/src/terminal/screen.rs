@@ -11,6 +11,7 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::layout::{Position, Rect};
 
 use super::draw::draw;
 use super::look::Look;
@@ -48,7 +49,9 @@ impl Screen {
         enable_raw_mode()?;
         self.is_ours = true;
         execute!(io::stdout(), EnterAlternateScreen)?;
-        self.terminal.clear()
+        // `Terminal::clear` would ask the terminal where its cursor is, and some do not answer.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     pub fn leave(&mut self) {
