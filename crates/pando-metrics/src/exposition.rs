@@ -193,4 +193,4 @@ fn cumulative(histogram: &Histogram) -> Vec<(&'static str, u64)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,6 +13,7 @@ pub mod exposition;
 pub mod family;
 pub mod listen;
 mod notify;
+mod otlp;
 pub mod outlets;
 mod post;
 #[expect(dead_code, reason = "the store comes next")]

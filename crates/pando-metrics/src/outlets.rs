@@ -16,6 +16,7 @@ use crate::exposition::{self, Format};
 use crate::family::Picture;
 use crate::listen::{Health, Listen};
 use crate::notify::Notifier;
+use crate::otlp::{Exporter, Origin};
 use crate::totals::Totals;
 use crate::{Options, settings};
 
@@ -25,12 +26,14 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 pub struct Outlets {
     dir: PathBuf,
     host: String,
+    version: &'static str,
     settings: MonitorSpec,
     /// What is wrong with the files of this module.
     problems: BTreeMap<&'static str, String>,
     alerts: alerts::Engine,
     notifier: Notifier,
     listen: Listen,
+    otlp: Option<Exporter>,
     restarts: Restarts,
     /// When the supervisor last told of its apps.
     told: Option<Instant>,
@@ -56,6 +59,8 @@ impl Outlets {
             problems,
             notifier: Notifier::new(home),
             listen: Listen::new(handle),
+            otlp: None,
+            version: options.version,
             restarts: Restarts::default(),
             told: None,
         };
@@ -75,13 +80,43 @@ impl Outlets {
 
     fn apply(&mut self, spec: MonitorSpec) {
         self.listen.set(&spec.listen);
+        let wanted = spec.otlp.as_ref().filter(|otlp| otlp.metrics);
+        if wanted != self.otlp.as_ref().map(Exporter::spec) {
+            self.problems.remove("otlp");
+            self.otlp = wanted.and_then(|otlp| match Exporter::start(otlp) {
+                Ok(exporter) => Some(exporter),
+                Err(error) => {
+                    tracing::error!(%error, "metrics are not exported");
+                    let why = format!("metrics are not exported: {error}");
+                    self.problems.insert("otlp", why);
+                    None
+                }
+            });
+        }
         self.settings = spec;
+    }
+
+    fn export(&mut self, now_ms: i64, now: &Now, totals: &Totals) {
+        let home = self.dir.parent().unwrap_or(&self.dir).display().to_string();
+        let picture = Picture {
+            now,
+            totals,
+            restarts: &self.restarts.totals,
+        };
+        let origin = Origin {
+            host: &self.host,
+            home: &home,
+            version: self.version,
+        };
+        if let Some(exporter) = &mut self.otlp {
+            exporter.tick(now_ms, &picture, &origin);
+        }
     }
 
     /// Once a second, after the picture is made and before anybody sees it: sets `now.alerts`
     /// and adds to `now.problems`. Returns events (`alert-firing`, …), which are kept and shown
     /// as all others. `now` is without histories. Must not wait.
-    pub fn tick(&mut self, now_ms: i64, now: &mut Now, _totals: &Totals) -> Vec<Event> {
+    pub fn tick(&mut self, now_ms: i64, now: &mut Now, totals: &Totals) -> Vec<Event> {
         self.disk(now);
         self.restarts.tick(now);
         let told = self.alerts.step(now_ms, now, &self.settings);
@@ -91,6 +126,9 @@ impl Outlets {
         now.problems.extend(self.problems.values().cloned());
         now.problems.extend(self.listen.problems());
         now.problems.extend(self.notifier.problems());
+        now.problems
+            .extend(self.otlp.as_ref().and_then(Exporter::problem));
+        self.export(now_ms, now, totals);
         if self.listen.is_on() {
             self.listen.publish(Health::new(self.told, now));
         }
