@@ -3,7 +3,7 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("pebble", "pebble"),
     ("redis-server", "redis-server"),
     ("tmux", "tmux"),
+    ("promtool", "prometheus"),
 ];
 /// Beyond the workspace's own lints.
 const CLIPPY: [&str; 4] = ["-D", "warnings", "-D", "clippy::too_many_lines"];

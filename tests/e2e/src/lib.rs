@@ -14,6 +14,7 @@ pub mod origin;
 mod pando;
 pub mod port;
 pub mod process;
+pub mod receiver;
 mod tally;
 pub mod view;
 pub mod wait;
