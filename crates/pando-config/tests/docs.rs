@@ -87,26 +87,27 @@ fn env() -> BTreeMap<String, String> {
         "EAB_KEY",
         "API_KEY",
         "PARTNER_KEY",
+        "OTLP_KEY",
     ];
-    names
-        .map(|name| {
-            (
-                name.to_owned(),
-                "redis://0123456789abcdef0123456789abcdef".to_owned(),
-            )
-        })
-        .into()
+    let secret = "redis://0123456789abcdef0123456789abcdef";
+    let mut env: BTreeMap<String, String> = names
+        .map(|name| (name.to_owned(), secret.to_owned()))
+        .into();
+    env.insert("ALERT_HOOK".into(), "https://hooks.example/x".into());
+    env
 }
 
 #[test]
-fn every_gateway_of_the_pages_is_sound() {
+fn every_file_of_the_pages_is_sound() {
     let mut seen = 0;
     for (path, page) in pages() {
         for block in blocks(&page) {
             let is_gateway = block.lines().any(|line| {
-                ["[gateway", "[site.", "[[site."]
-                    .iter()
-                    .any(|head| line.starts_with(head))
+                [
+                    "[gateway", "[site.", "[[site.", "[metrics", "[otlp", "[alert",
+                ]
+                .iter()
+                .any(|head| line.starts_with(head))
             });
             if !is_gateway {
                 continue;

@@ -131,7 +131,7 @@ fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
     )));
 
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let fired = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let _ = http::get(local(port), "/block?ms=600");
@@ -139,8 +139,9 @@ fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
         });
         let fired = wait_alerts(&pando, "firing", SOON);
         done.store(true, Ordering::Relaxed);
-        fired.map(|table| table.contains("stall"))
+        fired
     })?;
+    ensure!(fired.contains("stall"), "{fired}");
     wait_alerts(&pando, "resolved", SOON)?;
     let told =
         |text: &str, state: &str| text.contains(&format!("{state} stall on api: event-loop lag"));

@@ -294,3 +294,21 @@ proptest! {
         }
     }
 }
+
+/// The page for people names every metric, and OpenTelemetry's name for it.
+#[test]
+fn the_page_has_every_metric() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for head in crate::family::heads() {
+        let total = if head.kind == Kind::Counter {
+            "_total"
+        } else {
+            ""
+        };
+        let row = format!("| `{}{total}` |", head.name);
+        let line = page.lines().find(|line| line.starts_with(&row));
+        let line = line.unwrap_or_else(|| panic!("no {row}"));
+        assert!(line.contains(&format!("`{}`", head.otel)), "{line}");
+    }
+}
