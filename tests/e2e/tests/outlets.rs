@@ -1,6 +1,7 @@
 //! Where what is measured goes: /metrics, probes, OTLP, alerts; and the settings that say so.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,6 +86,42 @@ fn exported(receiver: &Receiver, name: &str, word: &str) -> bool {
     })
 }
 
+/// Blocks the app's event loop until an alert fires, and waits for its end.
+fn stall(pando: &Pando, port: u16, receiver: &Receiver, said: &Path) -> anyhow::Result<()> {
+    let done = AtomicBool::new(false);
+    let fired = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = http::get(local(port), "/block?ms=600");
+            }
+        });
+        let fired = wait_alerts(pando, "firing", SOON);
+        done.store(true, Ordering::Relaxed);
+        fired
+    })?;
+    ensure!(fired.contains("stall"), "{fired}");
+    wait_alerts(pando, "resolved", SOON)?;
+    let told =
+        |text: &str, state: &str| text.contains(&format!("{state} stall on api: event-loop lag"));
+    let command = || std::fs::read_to_string(said).unwrap_or_default();
+    ensure!(wait::until(SOON, || told(&command(), "FIRING")
+        && told(&command(), "RESOLVED")));
+    ensure!(command().lines().count() == 2, "{}", command());
+    let hooks = || -> Vec<serde_json::Value> {
+        let all = receiver.posted("/hook");
+        all.iter()
+            .filter_map(|body| serde_json::from_slice(body).ok())
+            .collect()
+    };
+    ensure!(wait::until(SOON, || hooks().len() == 2), "{:?}", hooks());
+    ensure!(
+        hooks()[0]["alerts"][0]["state"] == "firing",
+        "{:?}",
+        hooks()
+    );
+    Ok(())
+}
+
 #[test]
 fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
     let mut pando = Pando::new()?;
@@ -130,37 +167,7 @@ fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
         "/wait"
     )));
 
-    let done = AtomicBool::new(false);
-    let fired = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let _ = http::get(local(port), "/block?ms=600");
-            }
-        });
-        let fired = wait_alerts(&pando, "firing", SOON);
-        done.store(true, Ordering::Relaxed);
-        fired
-    })?;
-    ensure!(fired.contains("stall"), "{fired}");
-    wait_alerts(&pando, "resolved", SOON)?;
-    let told =
-        |text: &str, state: &str| text.contains(&format!("{state} stall on api: event-loop lag"));
-    let command = || std::fs::read_to_string(&said).unwrap_or_default();
-    ensure!(wait::until(SOON, || told(&command(), "FIRING")
-        && told(&command(), "RESOLVED")));
-    ensure!(command().lines().count() == 2, "{}", command());
-    let hooks = || -> Vec<serde_json::Value> {
-        let all = receiver.posted("/hook");
-        all.iter()
-            .filter_map(|body| serde_json::from_slice(body).ok())
-            .collect()
-    };
-    ensure!(wait::until(SOON, || hooks().len() == 2), "{:?}", hooks());
-    ensure!(
-        hooks()[0]["alerts"][0]["state"] == "firing",
-        "{:?}",
-        hooks()
-    );
+    stall(&pando, port, &receiver, &said)?;
 
     // The file says no more of it: as it was before.
     let bare = file.split("[metrics]").next().unwrap_or_default();

@@ -15,10 +15,11 @@ const ORIGIN: Origin<'_> = Origin {
     version: "1",
 };
 
-/// A collector that answers each request with the next of `answers`; gives heads and bodies.
-fn collector(
-    answers: &'static [&'static str],
-) -> (String, std::thread::JoinHandle<Vec<(String, Vec<u8>)>>) {
+/// Heads and bodies.
+type Seen = Vec<(String, Vec<u8>)>;
+
+/// A collector that answers each request with the next of `answers`.
+fn collector(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let thread = std::thread::spawn(move || {
