@@ -227,6 +227,16 @@ fn rows_stay_in_their_columns_when_numbers_grow() {
 }
 
 #[test]
+fn long_names_stay_apart_in_a_small_terminal() {
+    let mut now = sample::now();
+    now.apps[0].name = "billing-service-of-the-north".into();
+    now.apps[2].name = "billing-service-of-the-south".into();
+    let screen = text(&buffer(&mut model(now, ""), SMALL, &look(true, true))).join("\n");
+    assert!(screen.contains("billing-service-…"), "{screen}");
+    assert!(screen.contains("MEMORY"), "{screen}");
+}
+
+#[test]
 fn hostile_text_stays_text() {
     let hostile = "\x1b]0;x\x07\x1b[2J\u{9b}31m\r\nevil\u{202e}txt";
     let mut now = sample::now();

@@ -10,7 +10,7 @@ use crate::text::Style;
 use crate::units::{self, float};
 
 const APPS: [Column; 17] = [
-    Column::left("APP", 0).cut(8).at_least(8),
+    Column::left("APP", 0).cut(16).at_least(8),
     Column::left("STATE", 0),
     Column::right("READY", 0),
     Column::right("REQ/S", 0).at_least(6),
@@ -136,7 +136,7 @@ fn worker_page(app: &App, worker: &Worker) -> Page {
 }
 
 const TOP: [Column; 14] = [
-    Column::left("NAME", 0).cut(8).at_least(8),
+    Column::left("NAME", 0).cut(18).at_least(10),
     Column::left("STATE", 0),
     Column::right("PID", 6),
     Column::right("REQ/S", 0).at_least(6),
@@ -203,7 +203,7 @@ fn top_app(app: &App) -> Entry {
 
 fn top_worker(app: &App, worker: &Worker) -> Entry {
     let (state, style) = verdict::state_cell(&worker.state);
-    let name = format!("  {}.{}", app.name, worker.instance);
+    let name = format!("  worker {}", worker.instance);
     let lives = worker.pid.is_some();
     let entry = Entry::new(format!("{}\0{}", app.name, worker.instance))
         .opens(worker_page(app, worker))
