@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use e2e::{Load, Pando, app, http, local, port, wait};
+use e2e::{Load, Pando, app, http, local, port, process, wait};
 use monitor_spec::ask::{Answer, Ask};
+use rustix::process::Signal;
 
 /// Reports come once a second, on a loaded machine later.
 const SOON: Duration = Duration::from_secs(30);
@@ -87,4 +88,26 @@ fn every_request_is_counted_once_over_reloads() -> anyhow::Result<()> {
     counted(&pando, "/*", "2xx", tally.ok)?;
     counted(&pando, "/teapot", "4xx", 7)?;
     Ok(())
+}
+
+#[test]
+fn what_is_measured_while_the_supervisor_stands_still_is_not_lost() -> anyhow::Result<()> {
+    let (pando, port) = fleet()?;
+    let (_, supervisor) = pando.wait_daemon()?;
+    process::signal(supervisor, Signal::STOP);
+    // What the gateway answers by itself: connections to apps come by the supervisor.
+    let load = Load::keep_alive(port, 2)
+        .path("/teapot")
+        .pausing(Duration::from_millis(2))
+        .lasting(Duration::from_secs(3))
+        .run();
+    process::signal(supervisor, Signal::CONT);
+    let tally = load?;
+    let answered = tally.bad_status;
+    ensure!(
+        tally.failures() == answered && answered > 0,
+        "{}",
+        tally.summary()
+    );
+    counted(&pando, "/teapot", "4xx", answered)
 }
