@@ -9,7 +9,7 @@ use monitor_spec::ask::{self, Ask, Query};
 use pando_control::api::{Answer, Frame, LogQuery, Request, Select};
 use pando_control::{CallError, Client};
 use tokio::sync::mpsc::Sender;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::model::{Change, LOG_LINES_ASKED, LogScope, Message};
 
@@ -17,6 +17,9 @@ use super::model::{Change, LOG_LINES_ASKED, LogScope, Message};
 const RETRY: Duration = Duration::from_secs(1);
 /// How far back events are asked for.
 const EVENTS_BACK_MS: i64 = 86_400_000;
+/// For an answer of figures. New ones are asked for every few seconds: without a limit calls to a
+/// daemon that is stuck would pile up.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An app's spec as its file has it now; `None`: it is the same.
@@ -39,7 +42,10 @@ impl Caller {
 
     async fn ask(&self, ask: Ask) -> Result<ask::Answer, String> {
         let mut client = self.client().await?;
-        let answer = client.call(Request::Monitor { ask }, |_| {}).await;
+        let call = client.call(Request::Monitor { ask }, |_| {});
+        let answer = timeout(ANSWER_PATIENCE, call)
+            .await
+            .map_err(|_| format!("no answer within {ANSWER_PATIENCE:?}"))?;
         if let Answer::Monitor(answer) = answer.map_err(|error| in_words(&error))? {
             Ok(*answer)
         } else {
