@@ -130,6 +130,33 @@ mod tests {
     }
 
     #[test]
+    fn https_to_what_speaks_none_is_an_error_and_no_more() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/word", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            let (mut stream, _) = listener.accept().unwrap();
+            let first = stream.read(&mut [0; 5]).unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            first
+        });
+        let agent = agent(Duration::from_secs(20));
+        let sent = post(&agent, &url, "text/plain", [], b"x");
+        assert!(thread.join().unwrap() > 0);
+        let Sent::Later { why, .. } = sent else {
+            panic!("{sent:?}");
+        };
+        assert!(!why.contains("word"), "{why}");
+        for bad in ["nonsense", "http://", "http://a b/", "ftp://x/"] {
+            assert_ne!(
+                post(&agent, bad, "text/plain", [], b"x"),
+                Sent::Done,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn pauses_grow_up_to_a_bound() {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(30));
         for (attempt, least, most) in [

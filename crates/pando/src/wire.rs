@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use app_spec::AppSpec;
+use monitor_spec::settings::MonitorSpec;
 use pando_root::{Ended, Mode};
 use pando_supervisor::hub;
 use pando_supervisor::journal::Journal;
@@ -13,6 +14,8 @@ use tracing::Level;
 use crate::daemon::Readiness;
 use crate::error::{ExpectedError, exit};
 
+/// Of the home: the store, and how it is watched.
+const METRICS_DIR: &str = "metrics";
 const FOREGROUND: &str = "--foreground";
 const ECHO_JSON: &str = "--echo-json";
 const RESUME: &str = "--resume";
@@ -47,6 +50,8 @@ pub struct ForegroundOptions {
     pub home: PathBuf,
     /// At least one.
     pub specs: Vec<AppSpec>,
+    /// How they are watched.
+    pub monitor: MonitorSpec,
     pub echo: Echo,
 }
 
@@ -107,7 +112,7 @@ pub fn supervisor(options: SupervisorOptions) -> anyhow::Result<u8> {
         }
     });
     let monitor = pando_metrics::start(pando_metrics::Options {
-        dir: options.home.join("metrics"),
+        dir: options.home.join(METRICS_DIR),
         version: env!("CARGO_PKG_VERSION"),
     })?;
     let hub = hub::Options {
@@ -185,6 +190,7 @@ pub fn run_foreground(options: ForegroundOptions) -> anyhow::Result<u8> {
     };
     crate::home::prepare(&home)?;
     write_journal(&home, options.specs)?;
+    pando_metrics::settings::save(&home.join(METRICS_DIR), &options.monitor)?;
     let flags: &[&str] = match options.echo {
         Echo::Text => &[FOREGROUND],
         Echo::Json => &[FOREGROUND, ECHO_JSON],

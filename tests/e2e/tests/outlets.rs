@@ -218,3 +218,23 @@ fn a_crash_loop_is_told_without_any_rule_and_outlives_the_supervisor() -> anyhow
     ensure!(resolved.contains("all workers are ready"), "{resolved}");
     Ok(())
 }
+
+#[test]
+fn an_app_in_the_foreground_is_watched_as_its_file_says() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    let (port, watch) = (e2e::port::free()?, e2e::port::free()?);
+    pando.env("PORT", port.to_string());
+    let script = app("hello.js").display().to_string();
+    let file =
+        format!("[app.api]\nscript = {script:?}\n[metrics]\nlisten = \"127.0.0.1:{watch}\"\n");
+    pando.write("pando.toml", &file)?;
+    let mut command = pando.command(&["run"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let seen = wait_status(watch, "/readyz", 200, "ok", SOON);
+    process::signal(child.id(), rustix::process::Signal::TERM);
+    e2e::wait_within(&mut child, SOON).context("it does not end")?;
+    seen
+}

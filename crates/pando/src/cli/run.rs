@@ -26,10 +26,10 @@ pub fn run(args: RunArgs, ctx: &mut Context) -> anyhow::Result<u8> {
         None => Echo::Text,
     };
     let flags = args.flags.into_start_flags();
-    let specs = if flags.target.is_empty() {
-        config::load(&config::file(None)?, &config::shell_env())?
+    let (specs, monitor) = if flags.target.is_empty() {
+        config::load_all(&config::file(None)?, &config::shell_env())?
     } else {
-        vec![config::from_flags(&flags)?]
+        (vec![config::from_flags(&flags)?], None)
     };
     if specs.is_empty() {
         let why = "the pando.toml here has no app";
@@ -40,6 +40,7 @@ pub fn run(args: RunArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     wire::run_foreground(ForegroundOptions {
         home: ctx.home.clone(),
         specs,
+        monitor: monitor.unwrap_or_default(),
         echo,
     })
 }
