@@ -125,12 +125,13 @@ fn stall(pando: &Pando, port: u16, receiver: &Receiver, said: &Path) -> anyhow::
 #[test]
 fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
     let mut pando = Pando::new()?;
-    let (port, watch) = (e2e::port::free()?, e2e::port::free()?);
+    let (port, watch, edge) = (e2e::port::free()?, e2e::port::free()?, e2e::port::free()?);
     pando.env("PORT", port.to_string());
     let receiver = Receiver::start()?;
     let said = pando.work().join("said");
     let file = format!(
         "[app.api]\nscript = {script:?}\ninstances = 2\n\
+         [gateway]\nlisten = [\"127.0.0.1:{edge}\"]\n[site.\"*\"]\napp = \"api\"\n\
          [metrics]\nlisten = \"127.0.0.1:{watch}\"\n\
          [otlp]\nendpoint = \"{url}\"\ninterval = \"1s\"\n\
          [alert.stall]\nwhen = \"lag > 200ms\"\nfor = \"2s\"\n\
@@ -158,6 +159,14 @@ fn an_app_that_lags_is_seen_by_all_who_watch() -> anyhow::Result<()> {
     let requests =
         "pando_http_requests_total{app=\"api\",method=\"GET\",route=\"/wait\",status=\"ok\"} 20";
     wait_status(watch, "/metrics", 200, requests, SOON)?;
+    http::get(local(edge), "/truth")?;
+    wait_status(
+        watch,
+        "/metrics",
+        200,
+        "app=\"api\",status=\"2xx\"} 1",
+        SOON,
+    )?;
     promtool(&status(watch, "/metrics").context("no /metrics")?.1)?;
     let printed = pando.cmd(&["metrics", "prometheus"])?.ok()?.stdout;
     ensure!(printed.contains(requests), "{printed}");
