@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::trace::context::Context;
+use crate::trace::context::{Context, push_hex};
 
 const MAX_REQUEST_ID: usize = 128;
 
@@ -69,7 +69,7 @@ impl Ids {
             traceparent: Some(if through {
                 whole(headers)
             } else {
-                context.to_string()
+                context.header()
             }),
             recorded: recorded.map(Box::new),
             continued: came.is_some(),
@@ -119,9 +119,9 @@ fn request_id(given: Option<&str>, number: u128) -> String {
     if let Some(id) = given {
         return id.to_owned();
     }
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = (0..32).rev().map(|at| (number >> (at * 4)) as usize & 0xf);
-    digits.map(|digit| char::from(DIGITS[digit])).collect()
+    let mut text = String::with_capacity(32);
+    push_hex(&mut text, number, 32);
+    text
 }
 
 fn is_plain(id: &str) -> bool {
@@ -175,7 +175,7 @@ mod tests {
         let begun = ids(&[], Some(true));
         let recorded = begun.recorded().unwrap();
         assert_eq!(recorded.parent, None);
-        assert_eq!(begun.traceparent(), Some(&*recorded.context.to_string()));
+        assert_eq!(begun.traceparent(), Some(&*recorded.context.header()));
         assert!(
             begun
                 .traceparent()

@@ -59,7 +59,7 @@ impl AttemptSpan {
         Self {
             tracer: tracer.clone(),
             begun: Instant::now(),
-            traceparent: context.to_string(),
+            traceparent: context.header(),
             span: Some(span),
         }
     }

@@ -61,11 +61,26 @@ impl Context {
     }
 }
 
-/// As the header is written, always version 0.
-impl std::fmt::Display for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (trace_id, span_id, flags) = (self.trace_id, self.span_id, self.flags);
-        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+impl Context {
+    /// The header, always of version 0. By hand: every request of a gateway that traces has one.
+    pub fn header(self) -> String {
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str("00-");
+        push_hex(&mut text, self.trace_id, 32);
+        text.push('-');
+        push_hex(&mut text, u128::from(self.span_id), 16);
+        text.push('-');
+        push_hex(&mut text, u128::from(self.flags), 2);
+        text
+    }
+}
+
+/// The last digits of a number.
+pub fn push_hex(text: &mut String, number: u128, digits: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for at in (0..digits).rev() {
+        let digit = (number >> (4 * at)) as usize & 0xf;
+        text.push(char::from(DIGITS[digit]));
     }
 }
 
@@ -85,7 +100,7 @@ fn hex(digits: &[u8]) -> Option<u128> {
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     if let Some(context) = Context::parse(data) {
-        let text = context.to_string();
+        let text = context.header();
         assert_eq!(Context::parse(text.as_bytes()), Some(context));
         assert_eq!(text.as_bytes()[2..], data.trim_ascii()[2..LENGTH]);
     }
@@ -102,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_read_is_written() {
         let context = Context::parse(GOOD.as_bytes()).unwrap();
-        assert_eq!(context.to_string(), GOOD);
+        assert_eq!(context.header(), GOOD);
         assert!(context.is_sampled());
     }
 
@@ -206,7 +221,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(trace_id in 1u128.., span_id in 1u64.., flags: u8) {
             let context = Context { trace_id, span_id, flags };
-            prop_assert_eq!(Context::parse(context.to_string().as_bytes()), Some(context));
+            prop_assert_eq!(Context::parse(context.header().as_bytes()), Some(context));
         }
     }
 }
