@@ -84,12 +84,23 @@ function Crumbs({ now }) {
   return html`<nav class="crumbs" aria-label="Where">
     <a href=${link()}>Overview</a>
     ${kind && html`<a href=${link("app", name)}>${name}</a>`}
-    <label class="choice"
+    ${kind === "endpoint" && html`<span>endpoint</span>`}
+    ${kind === "worker" &&
+    html`<label class="choice"
+      ><span class="unseen">Another worker</span
+      ><select onChange=${(e) => go("app", name, "worker", e.target.value)}>
+        ${(now.apps.find((app) => app.name === name)?.workers ?? []).map(
+          (w) => html`<option key=${w.instance} value=${w.instance} selected=${String(w.instance) === which}>worker ${w.instance}</option>`,
+        )}
+      </select></label
+    >`}
+    ${!kind &&
+    html`<label class="choice"
       ><span class="unseen">Another app</span
       ><select onChange=${(e) => go("app", e.target.value)}>
         ${now.apps.map((app) => html`<option key=${app.name} value=${app.name} selected=${app.name === name}>${app.name}</option>`)}
       </select></label
-    >
+    >`}
   </nav>`;
 }
 

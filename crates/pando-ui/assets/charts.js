@@ -9,6 +9,10 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const HEIGHT = 168;
 // Pixels from a marker within which it is told.
 const NEAR = 6;
+// Markers on one chart; the newest.
+const MAX_MARKS = 300;
+// Steps of an axis of sizes, bytes.
+const BINARY = Array.from({ length: 46 }, (_, power) => 2 ** power);
 
 // Deploys, troubles and the rest, by the stable names of events.
 export function eventLevel(kind) {
@@ -123,7 +127,7 @@ function make(box, head, held, { unit, least, most }) {
     },
     axes: [
       { ...axis, space: 70, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
-      { ...axis, size: 58, space: 32, values: (_, ticks) => ticks.map(tick(unit)) },
+      { ...axis, size: 58, space: 32, incrs: /bytes/.test(unit) ? BINARY : undefined, values: (_, ticks) => ticks.map(tick(unit)) },
     ],
     series: [{}, ...series],
     hooks: {
@@ -190,7 +194,7 @@ function drawMarks(chart, marks) {
   const { ctx, bbox } = chart;
   const dpr = devicePixelRatio;
   ctx.save();
-  for (const mark of marks) {
+  for (const mark of marks.slice(-MAX_MARKS)) {
     const x = Math.round(chart.valToPos(mark.time_ms / 1000, "x", true));
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     const of = eventLevel(mark.kind);

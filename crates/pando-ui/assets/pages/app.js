@@ -12,7 +12,7 @@ import { link, range } from "../route.js";
 import { EventList } from "./events.js";
 import { troubles } from "./overview.js";
 
-const METRICS = ["rate", "errors4xx", "errors5xx", "latency_p50", "latency_p95", "latency_p99", "lag_p99", "lag_max", "cpu", "cpu_wait", "memory"];
+const METRICS = ["rate", "errors4xx", "errors5xx", "latency_p50", "latency_p95", "latency_p99", "lag_p99", "lag_max", "cpu", "cpu_wait", "memory", "heap_used", "heap_floor", "gc"];
 
 export function AppPage({ now, name }) {
   const app = now.apps.find((one) => one.name === name);
@@ -108,10 +108,13 @@ function Charts({ app, series, loops, marks }) {
         lines=${[line("p50", "latency_p50", "--c3"), line("p95", "latency_p95", "--c1"), line("p99", "latency_p99", "--c2", { dash: true })]} />`}
     ${app.utilization !== null &&
     html`<${TimeChart} title="Event loop lag" unit="us" ...${shared} note=${waiting} hint="How late timers and answers come to their turn" lines=${[line("p99", "lag_p99", "--c1"), line("max", "lag_max", "--c2", { dash: true })]} />
-      <${TimeChart} title="Event loop use" unit="ratio" most=${1} ...${shared} bounds=${loops.bounds} note=${waiting} hint="Share of time in which the loop worked, without waiting for a CPU"
+      <${TimeChart} title="Event loop use by worker" unit="ratio" most=${1} ...${shared} bounds=${loops.bounds} note=${waiting} hint="Share of time in which the loop worked, without waiting for a CPU"
         lines=${loop.map((one, i) => ({ label: one.label.replace("worker ", ""), data: one, color: `--c${(i % 6) + 1}` }))} />`}
     <${TimeChart} title="CPU" unit="percent" ...${shared} note=${waiting} hint="All workers; 100% is one core. Wait: ready to run without a CPU" lines=${[line("used", "cpu", "--c1", { fill: true }), line("waited", "cpu_wait", "--c4", { dash: true })]} />
     <${TimeChart} title="Memory" unit="bytes" ...${shared} note=${waiting} hint="Resident memory of all workers" lines=${[line("all workers", "memory", "--c1", { fill: true })]} />
+    ${app.utilization !== null &&
+    html`<${TimeChart} title="Heap" unit="bytes" ...${shared} note=${waiting} hint="The floor is what is left after a full collection: one that rises for hours is a leak" lines=${[line("used", "heap_used", "--c1", { fill: true }), line("floor", "heap_floor", "--c4", { dash: true })]} />
+      <${TimeChart} title="Garbage collection" unit="percent" ...${shared} note=${waiting} hint="Share of time in which workers collected" lines=${[line("time", "gc", "--c1", { fill: true })]} />`}
   </div>`;
 }
 
@@ -179,7 +182,7 @@ function workerColumns(app) {
     { key: "pid", label: "PID", num: true, wide: true, cell: (w) => w.pid ?? "–" },
     { key: "up", label: "Up", num: true, wide: true, sort: (w) => w.uptime_ms, cell: (w) => (w.uptime_ms > 0 ? span(w.uptime_ms) : "–") },
     { key: "restarts", label: "Restarts", num: true, wide: true, sort: (w) => w.restarts, cell: (w) => html`<span title=${w.last_exit ?? ""}>${count(w.restarts)}</span>` },
-    { key: "rate", label: "Rate", num: true, sort: (w) => w.traffic.rate, cell: (w) => (w.agent ? rate(w.traffic.rate) : "–") },
+    { key: "rate", label: "Rate", num: true, wide: true, sort: (w) => w.traffic.rate, cell: (w) => (w.agent ? rate(w.traffic.rate) : "–") },
     { key: "p95", label: "p95", num: true, wide: true, sort: (w) => w.traffic.latency?.p95_us, cell: (w) => duration(w.traffic.latency?.p95_us) },
     { key: "lag", label: "Loop lag", num: true, sort: (w) => w.lag_p99_us, cell: (w) => html`<${Value} level=${judge("lag", w.lag_p99_us)}>${duration(w.lag_p99_us)}<//>` },
     { key: "use", label: "Loop use", num: true, kind: "heats", sort: (w) => w.utilization, cell: (w) => html`<${WorkerLoop} worker=${w} />` },

@@ -36,12 +36,11 @@ function Inside({ gateway: g }) {
     ${series.failure && html`<${Problem} problem=${series.failure} />`}
     <div class="charts">
       <${TimeChart} title="Requests" unit="per_s" ...${shared} lines=${[line("requests", "rate", "--c1", { fill: true })]} />
-      <${TimeChart} title="Errors" unit="per_s" ...${shared} lines=${[line("5xx", "errors5xx", "--bad", { fill: true }), line("4xx", "errors4xx", "--c4", { dash: true })]} />
+      <${TimeChart} title="Errors" unit="per_s" ...${shared} lines=${[line("5xx", "errors5xx", "--bad", { fill: true }), line("4xx", "errors4xx", "--c4", { dash: true }), line("limited", "limited", "--c2"), line("retried", "retries", "--c5")]} />
       <${TimeChart} title="Duration" unit="us" ...${shared} hint="From the request's head to the answer's last byte" lines=${[line("p50", "latency_p50", "--c3"), line("p95", "latency_p95", "--c1"), line("p99", "latency_p99", "--c2", { dash: true })]} />
       <${TimeChart} title="Traffic" unit="bytes_per_s" ...${shared} lines=${[inBytes(line("out", "bytes_out", "--c1", { fill: true })), inBytes(line("in", "bytes_in", "--c4", { dash: true }))]} />
       <${TimeChart} title="Cache" unit="per_s" ...${shared} lines=${[line("hits", "cache_hits", "--c1", { fill: true }), line("misses", "cache_misses", "--c4", { dash: true })]} />
       <${TimeChart} title="Connections" unit="count" ...${shared} lines=${[line("open", "connections", "--c1", { fill: true })]} />
-      <${TimeChart} title="Refused and retried" unit="per_s" ...${shared} lines=${[line("limited", "limited", "--c4"), line("retried", "retries", "--c2", { dash: true })]} />
     </div>
     <${Routes} rows=${g.routes} />
     <${Upstreams} rows=${g.upstreams} />

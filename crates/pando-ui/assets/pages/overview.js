@@ -28,7 +28,7 @@ export function troubles(now) {
   for (const app of now.apps) {
     const of = level(app.status);
     const told = list.some((one) => one.app === app.name && one.text.startsWith(app.status));
-    if (app.problem || ((of === "bad" || of === "warn") && !told)) {
+    if (!told && (app.problem || of === "bad" || of === "warn")) {
       const text = app.problem ?? `${app.ready} of ${plural(app.wanted, "worker")} ready`;
       list.push({ level: of === "bad" ? "bad" : "warn", app: app.name, text, kind: app.status });
     }

@@ -74,12 +74,12 @@ function Charts({ worker, outside, inside, marks, limit }) {
   const from = (result) => (label, metric, color, more = {}) => ({ label, color, data: only(result.value, metric), ...more });
   const [out, into] = [from(outside), from(inside)];
   const shared = { marks, bounds: outside.bounds, note: outside.value ? undefined : "Loading" };
-  const memory = [out("resident", "memory", "--c1", { fill: true, limit: limit ?? 0 }), out("proportional", "pss", "--c3", { dash: true })];
+  const memory = [out("resident", "memory", "--c1", { fill: true, limit: limit ?? 0 }), out("PSS", "pss", "--c3", { dash: true })];
   return html`<div class="charts">
     ${worker.agent &&
     html`<${TimeChart} title="Heap" unit="bytes" ...${shared} hint="The floor is what is left after a full collection: a floor that rises for hours is a leak"
         lines=${[into("used", "heap_used", "--c1", { fill: true }), into("total", "heap_total", "--c3"), into("floor", "heap_floor", "--c4", { dash: true })]} />`}
-    <${TimeChart} title="Memory" unit="bytes" ...${shared} hint="Proportional: shared pages count by their share" lines=${limit ? [...memory, limitLine(memory[0].data, limit)] : memory} />
+    <${TimeChart} title="Memory" unit="bytes" ...${shared} hint="PSS: pages that several processes share count by their part" lines=${limit ? [...memory, limitLine(memory[0].data, limit)] : memory} />
     ${worker.agent &&
     html`<${TimeChart} title="Garbage collection" unit="percent" ...${shared} hint="Share of time in which the worker collected" lines=${[into("time", "gc", "--c1", { fill: true })]} />
       <${TimeChart} title="Event loop lag" unit="us" ...${shared} lines=${[into("p99", "lag_p99", "--c1"), into("max", "lag_max", "--c2", { dash: true })]} />
