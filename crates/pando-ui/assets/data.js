@@ -6,6 +6,7 @@ import { bounds, range } from "./route.js";
 
 // Points a chart can show; a chart is rarely wider.
 const POINTS = 720;
+const AFTER_FAILURE_MS = 10_000;
 
 // Calls `ask(from, to, signal)` now and as often as the span asks for, keeps the last answer while
 // the next is on its way.
@@ -20,6 +21,7 @@ export function useOverTime(key, ask) {
     let timer = null;
     async function round() {
       const [from, to] = bounds(span);
+      let failed = false;
       try {
         if (!document.hidden) {
           const value = await held.current(Math.round(from), Math.round(to), stop.signal);
@@ -29,8 +31,10 @@ export function useOverTime(key, ask) {
         if (error.name === "AbortError" || stop.signal.aborted) return;
         const problem = error.problem ?? { what: "the page has a fault", why: String(error), fix: "" };
         setResult((last) => ({ ...last, failure: problem }));
+        failed = true;
       }
-      if (span.every > 0 && !stop.signal.aborted) timer = setTimeout(round, span.every);
+      const pause = failed ? Math.max(span.every, AFTER_FAILURE_MS) : span.every;
+      if (pause > 0 && !stop.signal.aborted) timer = setTimeout(round, pause);
     }
     round();
     return () => {
@@ -61,3 +65,21 @@ export function useEndpoints(app) {
 }
 
 export const only = (value, metric) => value?.[metric]?.[0] ?? null;
+
+// The fields of a picture's history, by metric.
+const IN_PICTURE = {
+  rate: "rate",
+  errors5xx: "errors",
+  latency_p95: "p95_us",
+  lag_p99: "lag_us",
+  utilization: "utilization",
+  cpu: "cpu_percent",
+  memory: "memory_bytes",
+};
+
+// The last two minutes, which each picture has, as a series: for while no histories can be read.
+export function recent(history, metric, time, label = "") {
+  const values = history[IN_PICTURE[metric]];
+  if (!values?.length) return null;
+  return { label, start_ms: time - (values.length - 1) * 1000, step_ms: 1000, values };
+}

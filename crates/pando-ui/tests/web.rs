@@ -31,9 +31,9 @@ fn answer(call: &Call) {
                 drop(keep);
             });
         }
-        Request::Monitor { ask: _ } => call.reply.done(Answer::Monitor(Box::new(
-            ask::Answer::Events(Vec::new()),
-        ))),
+        Request::Monitor { ask: _ } => call
+            .reply
+            .done(Answer::Monitor(Box::new(ask::Answer::Events(Vec::new())))),
         Request::Logs { .. } => {
             for text in ["one", "two <b>", "three"] {
                 let line = LogLine {
@@ -239,7 +239,10 @@ async fn pictures_and_lines_are_streamed() {
     let found = visit
         .get(&format!("{mount}api/logs?q=TWO&lines=5"), &cookie)
         .await;
-    assert!(found.contains("two <b>") && !found.contains("three"), "{found}");
+    assert!(
+        found.contains("two <b>") && !found.contains("three"),
+        "{found}"
+    );
     assert!(found.contains("event: end"), "{found}");
     let wrong = visit.get(&format!("{mount}api/logs?q=/(/"), &cookie).await;
     assert_eq!(status(&wrong), "400");

@@ -18,6 +18,8 @@ const faults = [];
 
 function listen(page) {
   page.on("console", (message) => {
+    // What the metrics cannot answer (409) is said on the page.
+    if (/409 \(Conflict\)/.test(message.text())) return;
     if (message.type() === "error" || /Content.Security.Policy/i.test(message.text())) faults.push(message.text());
   });
   page.on("pageerror", (error) => faults.push(String(error)));
@@ -31,7 +33,7 @@ async function overview(page) {
   await page.waitForFunction((e) => Number(e.textContent) > 5, await rate.elementHandle(), { timeout: LIMIT });
   const first = await rate.textContent();
   await page.waitForFunction(([e, was]) => e.textContent !== was, [await rate.elementHandle(), first], { timeout: LIMIT });
-  await page.locator('td[data-label="Errors"] .bad').waitFor({ timeout: LIMIT });
+  await page.locator('td[data-label="Errors"] .value.bad').waitFor({ timeout: LIMIT });
 }
 
 async function app(page) {

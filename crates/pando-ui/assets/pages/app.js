@@ -7,7 +7,7 @@ import { Empty, Meter, Problem, Section, Stat, State, Value, errorShare, judge }
 import { Table } from "../table.js";
 import { Picker } from "../picker.js";
 import { Actions } from "../actions.js";
-import { only, useEndpoints, useEvents, useSeries } from "../data.js";
+import { only, recent, useEndpoints, useEvents, useSeries } from "../data.js";
 import { link, range } from "../route.js";
 import { EventList } from "./events.js";
 import { troubles } from "./overview.js";
@@ -45,7 +45,7 @@ function Inside({ now, app }) {
     ${app.traffic.source === "none" && html`<${Unseen} app=${app} />`}
     <div class="page-tools"><${Picker} /></div>
     ${failure && html`<${Problem} problem=${failure} />`}
-    <${Charts} app=${app} series=${series} loops=${loops} marks=${events.value ?? []} />
+    <${Charts} now=${now} app=${app} series=${series} loops=${loops} marks=${events.value ?? []} />
     <${Endpoints} app=${app} />
     <${Workers} app=${app} />
     <${Outgoing} app=${app} />
@@ -93,13 +93,16 @@ function Now({ app }) {
   </dl>`;
 }
 
-function Charts({ app, series, loops, marks }) {
-  const line = (label, metric, color, more = {}) => ({ label, color, data: only(series.value, metric), ...more });
+function Charts({ now, app, series, loops, marks }) {
+  const stand = series.failure !== null && series.value === null;
+  const kept = (metric) => (stand ? recent(app.history, metric, now.time_ms) : only(series.value, metric));
+  const line = (label, metric, color, more = {}) => ({ label, color, data: kept(metric), ...more });
   const shared = { marks, bounds: series.bounds };
   const seen = app.traffic.source !== "none";
-  const waiting = series.value === null ? "Loading" : undefined;
+  const waiting = series.value === null && !stand ? "Loading" : undefined;
   const quiet = waiting ?? "No request came in this time.";
-  const loop = (loops.value?.utilization ?? []).slice(0, MAX_LINES);
+  const alive = app.workers.map((w) => recent(w.history, "utilization", now.time_ms, `worker ${w.instance}`)).filter(Boolean);
+  const loop = (stand ? alive : (loops.value?.utilization ?? [])).slice(0, MAX_LINES);
   return html`<div class="charts">
     ${seen &&
     html`<${TimeChart} title="Requests" unit="per_s" ...${shared} note=${quiet} lines=${[line("requests", "rate", "--c1", { fill: true })]} />

@@ -15,15 +15,15 @@ const MEANING = {
   "(other)": "Routes beyond the first two hundred, as one.",
 };
 
-export function EndpointPage({ name, endpoint }) {
+export function EndpointPage({ now, name, endpoint }) {
   const series = useSeries(METRICS, { app: name, endpoint });
   const events = useEvents(name);
   const all = useEndpoints(name);
-  const found = (all.value ?? []).find((one) => endpointName(one) === endpoint);
+  const found = (all.value ?? (all.failure ? now.apps.find((one) => one.name === name)?.endpoints : null) ?? []).find((one) => endpointName(one) === endpoint);
   const failure = series.failure ?? all.failure;
   const [method, ...route] = endpoint.split(" ");
   const line = (label, metric, color, more = {}) => ({ label, color, data: only(series.value, metric), ...more });
-  const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value ? "No request came in this time." : "Loading" };
+  const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value || series.failure ? "No request came in this time." : "Loading" };
   return html`<header class="page-head">
       <div>
         <h1 class="route"><b>${method}</b> ${route.join(" ")}</h1>

@@ -25,7 +25,7 @@ function Inside({ gateway: g }) {
   const series = useSeries(METRICS, {});
   const events = useEvents("");
   const line = (label, metric, color, more = {}) => ({ label, color, data: only(series.value, metric), ...more });
-  const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value ? undefined : "Loading" };
+  const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value || series.failure ? undefined : "Loading" };
   const inBytes = (one) => ({ ...one, data: one.data && { ...one.data, unit: "bytes_per_s" } });
   return html`<header class="page-head"><div>
         <h1>Gateway</h1>

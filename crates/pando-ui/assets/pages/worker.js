@@ -5,7 +5,7 @@ import { bytes, count, duration, percent, rate, share, span } from "../format.js
 import { TimeChart } from "../charts.js";
 import { Empty, Problem, Stat, State, errorShare, judge } from "../parts.js";
 import { Picker } from "../picker.js";
-import { only, useEvents, useSeries } from "../data.js";
+import { only, recent, useEvents, useSeries } from "../data.js";
 import { link } from "../route.js";
 
 const OUTSIDE = ["cpu", "cpu_wait", "memory", "pss", "fds"];
@@ -18,10 +18,10 @@ export function WorkerPage({ now, name, instance }) {
   if (!worker) {
     return html`<${Empty} title=${`${name} has no worker ${instance} now.`}><a href=${link("app", name)}>All workers of ${name}</a><//>`;
   }
-  return html`<${Inside} key=${`${name}.${instance}`} app=${app} worker=${worker} />`;
+  return html`<${Inside} key=${`${name}.${instance}`} now=${now} app=${app} worker=${worker} />`;
 }
 
-function Inside({ app, worker }) {
+function Inside({ now, app, worker }) {
   const query = { app: app.name, worker: worker.instance };
   const outside = useSeries(OUTSIDE, query);
   const inside = useSeries(INSIDE, query);
@@ -41,7 +41,7 @@ function Inside({ app, worker }) {
     ${!worker.agent && html`<${Empty} title="This worker does not report from inside.">Its requests, event loop and heap are not seen: <code>agent = false</code> is set, it is no Node.js program, or it has only just started.<//>`}
     <div class="page-tools"><${Picker} /></div>
     ${failure && html`<${Problem} problem=${failure} />`}
-    <${Charts} worker=${worker} outside=${outside} inside=${inside} marks=${marks} limit=${app.memory_limit_bytes} />`;
+    <${Charts} now=${now} worker=${worker} outside=${outside} inside=${inside} marks=${marks} limit=${app.memory_limit_bytes} />`;
 }
 
 function about(worker) {
@@ -70,10 +70,10 @@ function Now({ worker: w, limit }) {
   </dl>`;
 }
 
-function Charts({ worker, outside, inside, marks, limit }) {
-  const from = (result) => (label, metric, color, more = {}) => ({ label, color, data: only(result.value, metric), ...more });
+function Charts({ now, worker, outside, inside, marks, limit }) {
+  const from = (result) => (label, metric, color, more = {}) => ({ label, color, data: result.failure && !result.value ? recent(worker.history, metric, now.time_ms) : only(result.value, metric), ...more });
   const [out, into] = [from(outside), from(inside)];
-  const shared = { marks, bounds: outside.bounds, note: outside.value ? undefined : "Loading" };
+  const shared = { marks, bounds: outside.bounds, note: outside.value || outside.failure ? undefined : "Loading" };
   const memory = [out("resident", "memory", "--c1", { fill: true, limit: limit ?? 0 }), out("PSS", "pss", "--c3", { dash: true })];
   return html`<div class="charts">
     ${worker.agent &&
