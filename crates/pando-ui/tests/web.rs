@@ -1,5 +1,9 @@
 //! The dashboard's server over real sockets, with a daemon that is a closure.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a fake daemon knows a few calls"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

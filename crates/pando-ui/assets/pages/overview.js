@@ -32,6 +32,11 @@ export function troubles(now) {
       const text = app.problem ?? `${app.ready} of ${plural(app.wanted, "worker")} ready`;
       list.push({ level: of === "bad" ? "bad" : "warn", app: app.name, text, kind: app.status });
     }
+    const wrong = errorShare(app.traffic);
+    const alerted = list.some((one) => one.app === app.name && /error/.test(one.text));
+    if (judge("errors", wrong) === "bad" && !alerted) {
+      list.push({ level: "bad", app: app.name, text: `${share(wrong)} of its answers are 5xx`, kind: "errors" });
+    }
     const grows = app.leak_bytes_per_hour;
     if (grows > 0) list.push({ level: "warn", app: app.name, text: `its heap's floor grows by ${bytes(grows)} an hour`, kind: "leak" });
     const silent = app.workers.filter((w) => w.state === "ready" && !w.agent).length;
