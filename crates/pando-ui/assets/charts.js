@@ -126,7 +126,7 @@ function make(box, head, held, { unit, least, most }) {
       },
     },
     axes: [
-      { ...axis, space: 70, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
+      { ...axis, space: 56, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
       { ...axis, size: 58, space: 32, incrs: /bytes/.test(unit) ? BINARY : undefined, values: (_, ticks) => ticks.map(tick(unit)) },
     ],
     series: [{}, ...series],

@@ -9,7 +9,7 @@ import { link } from "../route.js";
 
 export function Overview({ now }) {
   return html`<h1 class="unseen">Overview</h1>
-    <${Attention} now=${now} />
+    ${(now.apps.length > 0 || troubles(now).length > 0) && html`<${Attention} now=${now} />`}
     <${HostLine} now=${now} />
     ${now.apps.length === 0
       ? html`<${Empty} title="No app runs yet."><code>pando start server.js</code> starts one; it shows here a second later.<//>`
