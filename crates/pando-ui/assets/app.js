@@ -108,7 +108,7 @@ function Lost({ connection, problem }) {
   const late = span(Date.now() - state.at);
   const gone = connection === "gone" || connection === "connecting";
   const what = gone ? "The dashboard does not answer" : "The daemon does not answer";
-  const why = gone ? "the command `pando dashboard` has ended, or the tunnel to it is closed" : problem?.why;
+  const why = gone ? "The command `pando dashboard` has ended, or the tunnel to it is closed" : problem?.why;
   return html`<div class="lost" role="alert">
     <p><${Mark} level="bad" /><b>${what}.</b> ${why ? `${why}. ` : ""}What is shown is ${late} old; it is tried again every second.</p>
   </div>`;

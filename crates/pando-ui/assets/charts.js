@@ -113,7 +113,7 @@ function make(box, head, held, { unit, least, most }) {
   const options = {
     width: Math.max(200, box.clientWidth),
     height: HEIGHT,
-    padding: [10, 8, 0, 0],
+    padding: [10, 16, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
     scales: {
@@ -126,7 +126,7 @@ function make(box, head, held, { unit, least, most }) {
       },
     },
     axes: [
-      { ...axis, space: 56, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
+      { ...axis, space: 46, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
       { ...axis, size: 58, space: 32, incrs: /bytes/.test(unit) ? BINARY : undefined, values: (_, ticks) => ticks.map(tick(unit)) },
     ],
     series: [{}, ...series],
@@ -149,7 +149,7 @@ function make(box, head, held, { unit, least, most }) {
 // Ticks by how much time is seen.
 function times(ticks, [from, to]) {
   const days = to - from > 36 * 3600_000;
-  const seconds = to - from < 10 * 60_000;
+  const seconds = ticks.some((t) => t % 60 !== 0);
   return ticks.map((t) => (days ? day(t * 1000).slice(5) + (to - from < 4 * 86400_000 ? ` ${clock(t * 1000, false)}` : "") : clock(t * 1000, seconds)));
 }
 
