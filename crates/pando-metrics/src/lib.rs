@@ -11,12 +11,12 @@ pub mod alerts;
 pub mod engine;
 pub mod exposition;
 pub mod family;
+mod history;
 pub mod listen;
 mod notify;
 mod otlp;
 pub mod outlets;
 mod post;
-#[expect(dead_code, reason = "the store comes next")]
 mod row;
 mod run;
 mod sample;
