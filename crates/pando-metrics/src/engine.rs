@@ -31,6 +31,7 @@ use crate::sample::Target;
 use crate::totals::Totals;
 
 pub(crate) use endpoints::SLOT_S;
+pub(crate) use requests::latency;
 
 /// Events that wait for the next picture.
 const EVENTS_MAX: usize = 256;

@@ -3,15 +3,19 @@
 //!
 //! - [`engine`]: what the words of hub, preloads and gateway come to; pure.
 //! - `sample`: /proc and cgroups.
+//! - `keeper`: the last hour in memory (`history`) and everything on disk (`store`); `answers`: what
+//!   is asked of both.
 //! - `outlets`: exposition, OTLP, alerts; told once a second.
 //! - `run`: the thread that joins them.
 
 mod agents;
 pub mod alerts;
+mod answers;
 pub mod engine;
 pub mod exposition;
 pub mod family;
 mod history;
+mod keeper;
 pub mod listen;
 mod notify;
 mod otlp;
@@ -21,6 +25,7 @@ mod row;
 mod run;
 mod sample;
 pub mod settings;
+mod store;
 pub mod totals;
 mod write;
 

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monitor_spec::ask::{Answer, Ask};
-use monitor_spec::now::Now;
+use monitor_spec::now::{Now, Source};
 use monitor_spec::state::Event;
 use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
 
 use crate::Options;
 use crate::agents::Agents;
+use crate::answers::{EndpointsRead, SeriesRead};
 use crate::engine::{Engine, Moment, Reporter};
+use crate::keeper::Keeper;
 use crate::outlets::Outlets;
 use crate::sample::Sampler;
+use crate::store::Store;
 
 /// Clients that get every picture.
 const WATCHERS_MAX: usize = 64;
@@ -61,6 +64,7 @@ struct Monitor {
     agents: Agents,
     sampler: Sampler,
     outlets: Outlets,
+    keeper: Keeper,
     watchers: Vec<Box<dyn Replier>>,
     /// The last picture, without histories.
     now: Now,
@@ -79,6 +83,7 @@ impl Monitor {
             begun,
             agents: Agents::new(),
             sampler: Sampler::new(options.dir.parent().unwrap_or(&options.dir)),
+            keeper: Keeper::open(&options.dir, at.time_ms / 1_000),
             outlets: Outlets::new(&options, handle),
             watchers: Vec::new(),
             now: Now::default(),
@@ -119,9 +124,28 @@ impl Monitor {
         match ask {
             Ask::Now => reply.done(Answer::Now(Box::new(self.picture()))),
             Ask::Watch => self.watch(reply),
-            Ask::Series(_) | Ask::Endpoints { .. } | Ask::Events { .. } => {
-                reply.failed("nothing is kept yet".into());
+            Ask::Series(query) => {
+                let read = SeriesRead::new(&query, &self.keeper.history, epoch_ms() / 1_000);
+                self.read(reply, move |store| read.answer(store).map(Answer::Series));
             }
+            Ask::Endpoints {
+                app,
+                from_ms,
+                to_ms,
+            } => {
+                let of_app = self.now.apps.iter().find(|known| known.name == app);
+                let source = of_app.map_or(Source::None, |app| app.traffic.source);
+                let (history, now_s) = (&self.keeper.history, epoch_ms() / 1_000);
+                let read = EndpointsRead::new(app, (from_ms, to_ms), source, history, now_s);
+                self.read(reply, move |store| {
+                    read.answer(store).map(Answer::Endpoints)
+                });
+            }
+            Ask::Events {
+                app,
+                from_ms,
+                to_ms,
+            } => self.events(app, (from_ms, to_ms), reply),
             Ask::Exposition
             | Ask::OpenMetrics
             | Ask::Alerts
@@ -131,6 +155,36 @@ impl Monitor {
                 Err(why) => reply.failed(why),
             },
         }
+    }
+
+    /// On the thread of the disk, so that a slow one holds up no picture.
+    fn read(
+        &self,
+        reply: Box<dyn Replier>,
+        read: impl FnOnce(Option<&Store>) -> Result<Answer, String> + Send + 'static,
+    ) {
+        let answer = move |store: Option<&Store>| match read(store) {
+            Ok(answer) => reply.done(answer),
+            Err(why) => reply.failed(why),
+        };
+        if !self.keeper.read(answer) {
+            tracing::warn!("a question about the past was dropped: the disk does not keep up");
+        }
+    }
+
+    fn events(&self, app: String, (from_ms, to_ms): (i64, i64), reply: Box<dyn Replier>) {
+        let inside = |event: &&Event| {
+            (app.is_empty() || event.app == app) && (from_ms..=to_ms).contains(&event.time_ms)
+        };
+        let in_memory: Vec<Event> = self.keeper.events.iter().filter(inside).cloned().collect();
+        self.read(reply, move |store| {
+            let Some(store) = store else {
+                return Ok(Answer::Events(in_memory));
+            };
+            let events = store.events(&app, from_ms, to_ms);
+            let events = events.map_err(|error| format!("the store cannot be read: {error}"))?;
+            Ok(Answer::Events(events))
+        });
     }
 
     fn watch(&mut self, reply: Box<dyn Replier>) {
@@ -155,12 +209,17 @@ impl Monitor {
         self.read_agents(now_ms, us);
         let (targets, pando) = (self.engine.targets(), self.engine.pando());
         let samples = self.sampler.look(us, &targets, &pando);
-        let _second = self.engine.tick(now_ms, us, samples);
+        let second = self.engine.tick(now_ms, us, samples);
+        self.keeper.add(&second, self.outlets.settings().disk_bytes);
         let mut now = self.engine.picture(false);
         now.problems = self.agents.problems(us);
+        now.problems.extend(self.keeper.problems());
         now.events = self.engine.take_events();
         let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());
         now.events.extend(more);
+        for event in &now.events {
+            self.keeper.event(event);
+        }
         self.now = now;
         if !self.watchers.is_empty() {
             let picture = Answer::Now(Box::new(self.picture()));
@@ -189,6 +248,7 @@ impl Monitor {
 
     fn end(mut self) {
         self.outlets.end();
+        self.keeper.end();
         for watcher in self.watchers {
             watcher.done(Answer::Done);
         }

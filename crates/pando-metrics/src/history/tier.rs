@@ -49,14 +49,6 @@ impl Tier {
         }
     }
 
-    pub fn coarser(self) -> Option<Self> {
-        match self {
-            Self::Seconds => Some(Self::Tens),
-            Self::Tens => Some(Self::Minutes),
-            Self::Minutes => None,
-        }
-    }
-
     /// As the store numbers it.
     pub fn number(self) -> i64 {
         match self {
