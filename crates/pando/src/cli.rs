@@ -20,6 +20,7 @@ mod logs;
 mod metrics;
 mod monit;
 mod monitor;
+mod query;
 mod resurrect;
 mod run;
 mod show;

@@ -13,10 +13,9 @@ let count = 0;
 const routes = {
   // A spread of waits whose percentiles are far apart.
   '/wait': (res) => setTimeout(() => res.end('waited\n'), [5, 8, 12, 20, 35, 60, 110, 200][count % 8]),
-  // Every fourth fails, every fifth is not found.
+  // Every fourth fails, every fifth of the others is gone.
   '/fail': (res) => {
-    count += 1;
-    res.statusCode = count % 4 === 0 ? 503 : count % 5 === 0 ? 404 : 200;
+    res.statusCode = count % 4 === 0 ? 503 : count % 5 === 0 ? 410 : 200;
     res.end(String(res.statusCode));
   },
   '/block': (res, query) => {

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use monitor_spec::ask::{Answer, Ask};
 
 use super::monitor;
+use super::query::{self, QueryArgs};
 use crate::context::{Context, Daemon, unexpected};
 use crate::error::exit;
 
@@ -17,6 +18,10 @@ pub struct MetricsArgs {
 enum MetricsVerb {
     /// Everything once, as Prometheus reads it
     Prometheus(PrometheusArgs),
+    /// What was measured over time
+    Query(QueryArgs),
+    /// The names that `query` knows
+    List,
 }
 
 #[derive(Debug, Args)]
@@ -27,11 +32,16 @@ struct PrometheusArgs {
 }
 
 pub fn metrics(args: &MetricsArgs, ctx: &mut Context) -> anyhow::Result<u8> {
+    if matches!(args.verb, MetricsVerb::List) {
+        return Ok(query::list(ctx));
+    }
     if !ctx.reach(Daemon::ForKeptApps)? {
         return Err(ctx.nothing_runs());
     }
     match &args.verb {
         MetricsVerb::Prometheus(args) => prometheus(args, ctx),
+        MetricsVerb::Query(args) => query::query(args, ctx),
+        MetricsVerb::List => Ok(query::list(ctx)),
     }
 }
 
