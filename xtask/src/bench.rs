@@ -1,9 +1,10 @@
-//! `cargo xtask bench cluster` and `bench gateway`: Pando beside its peers, in one run, on this
-//! machine.
+//! `cargo xtask bench cluster`, `bench gateway` and `bench agent`: Pando beside its peers, in one
+//! run, on this machine.
 //!
 //! All rows of a table are measured in alternating rounds and shown as medians, so that what else
 //! the machine does falls on all alike. Read the ratios; the absolute figures are this machine's.
 
+mod agent;
 mod gateway;
 mod lab;
 mod logs;
@@ -42,6 +43,17 @@ pub fn cluster(args: &[&str]) -> anyhow::Result<()> {
 pub fn gateway(args: &[&str]) -> anyhow::Result<()> {
     let chosen = chosen(&gateway::TABLES, args)?;
     let lab = gateway::Lab::set_up(args.contains(&"--quick"), value_after(args, "--peers")?)?;
+    lab.describe();
+    run(&lab, &chosen)
+}
+
+pub fn agent(args: &[&str]) -> anyhow::Result<()> {
+    let chosen = chosen(&agent::TABLES, args)?;
+    let lab = agent::Lab::set_up(
+        args.contains(&"--quick"),
+        value_after(args, "--nodes")?,
+        value_after(args, "--variants")?,
+    )?;
     lab.describe();
     run(&lab, &chosen)
 }

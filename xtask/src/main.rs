@@ -24,6 +24,8 @@ cargo xtask VERB
                            Pando beside its peers: throughput stall memory restart reload logs
   bench gateway [--quick] [--only TABLE,...] [--peers nginx,haproxy,caddy,pando]
                            the gateway beside its peers: cpu latency stall kill idle websocket
+  bench agent [--quick] [--only TABLE,...] [--nodes 20,24] [--variants nothing,pando,prom,pm2,otel]
+                           CPU and memory of measuring inside an app: http express busy
   conformance              every case of httpwg-cli against the gateway (HTTP/2)
   soak [--minutes N]       crashes, stalls, reloads and upgrades at random, under load
   fuzz [--seconds N]       every fuzz target for so long (needs a nightly toolchain)
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["bench", "cluster", rest @ ..] => bench::cluster(rest),
         ["bench", "gateway", rest @ ..] => bench::gateway(rest),
+        ["bench", "agent", rest @ ..] => bench::agent(rest),
         ["conformance"] => conformance::run(),
         ["soak", rest @ ..] => soak::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
