@@ -18,8 +18,6 @@ const faults = [];
 
 function listen(page) {
   page.on("console", (message) => {
-    // What the metrics cannot answer (409) is said on the page.
-    if (/409 \(Conflict\)/.test(message.text())) return;
     if (message.type() === "error" || /Content.Security.Policy/i.test(message.text())) faults.push(message.text());
   });
   page.on("pageerror", (error) => faults.push(String(error)));
