@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use monitor_spec::state::Event;
 
+use crate::history::tier::Tier;
 use crate::history::{History, Write};
 use crate::row::Second;
 use crate::store::{Store, is_damage};
@@ -50,10 +51,11 @@ impl Keeper {
     pub fn open(dir: &Path, now_s: i64) -> Self {
         let mut history = History::default();
         let (mut store, mut found) = open(dir);
-        if let Err(error) = store
-            .as_ref()
-            .map_or(Ok(()), |s| take_up(s, &mut history, now_s))
-        {
+        let mut owed = VecDeque::new();
+        let taken = store.as_ref().map(|s| take_up(s, &mut history, now_s));
+        if let Some(Ok(writes)) = taken {
+            owed = writes;
+        } else if let Some(Err(error)) = taken {
             tracing::warn!(%error, "the metrics' store cannot be read");
             history = History::default();
             if is_damage(&error) {
@@ -66,7 +68,7 @@ impl Keeper {
         let disk = Disk {
             dir: dir.to_owned(),
             store,
-            owed: VecDeque::new(),
+            owed,
             problem: Arc::clone(&problem),
         };
         let thread = std::thread::Builder::new().name("metrics-store".into());
@@ -179,17 +181,19 @@ fn begin_anew(dir: &Path, error: &rusqlite::Error) -> (Option<Store>, Option<Str
     }
 }
 
-fn take_up(store: &Store, history: &mut History, now_s: i64) -> rusqlite::Result<()> {
+/// Returns chapters that ended while nothing ran: the next one's end drops their batches.
+fn take_up(store: &Store, history: &mut History, now_s: i64) -> rusqlite::Result<VecDeque<Write>> {
     let restored = store.restore(now_s)?;
     for (scope, start_s, bytes) in restored.blocks {
         history.restore_block(scope, start_s, bytes);
     }
-    for batch in &restored.batches {
-        // A chapter that ended while nothing ran is written when the next one ends: its batches
-        // stay in the journal until then.
-        let _ = history.restore_batch(batch);
-    }
-    Ok(())
+    // Times that damage made up are left out.
+    let believed = now_s - Tier::Minutes.keep_s()..now_s + Tier::Tens.keep_s();
+    let batches = restored.batches.iter();
+    let batches = batches.filter(|batch| believed.contains(&batch.start_s()));
+    Ok(batches
+        .filter_map(|batch| history.restore_batch(batch))
+        .collect())
 }
 
 struct Disk {
