@@ -29,7 +29,7 @@ pub(super) fn install(home: &Path, other_user: bool) -> io::Result<PathBuf> {
         let why = format!("{} belongs to somebody else", dir.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    let path = dir.join(format!("agent-{version:08x}.js"));
+    let path = dir.join(format!("agent-{version:08x}.cjs"));
     if std::fs::read(&path).is_ok_and(|text| text == SOURCE.as_bytes()) {
         return Ok(path);
     }

@@ -2,7 +2,8 @@
 // collections, the heap, handles. Everything is read when a report is made; only collections are
 // told as they happen.
 
-const DELAY_RESOLUTION_MS = 10;
+// A finer timer costs an idle app more; a stall shows at most this much too short.
+const DELAY_RESOLUTION_MS = 20;
 // Listing the handles takes longer with each open connection; a list that took longer is
 // made only every tenth time.
 const HANDLES_MAX_MS = 0.5;

@@ -55,7 +55,9 @@ function startReports(fd, thread, channels, timers) {
   const server = new HttpServer(router, now);
   server.watch(channels, guard);
   const runtime = new Runtime(hooks, now, guard);
-  const outgoing = { table: { busy: () => [] } };
+  new Fastify(router.table).watch(channels, guard);
+  const outgoing = new Outgoing(now);
+  outgoing.watch(channels, guard);
   new Reporter(socket, thread, { now, router, server, runtime, outgoing }).start(timers, Math.random);
 }
 

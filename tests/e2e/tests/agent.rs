@@ -1,0 +1,128 @@
+//! What the preload reports of real frameworks: routes by their own patterns, and what the app
+//! asks of others.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use e2e::{Pando, http, local, npm};
+use monitor_spec::now::App;
+
+const SOON: Duration = Duration::from_secs(40);
+const FASTIFY: &str = "
+const app = require('fastify')();
+app.get('/users/:id', async (q) => ({ id: q.params.id }));
+app.get('/fails', async () => { throw new Error('no'); });
+app.register(async (api) => { api.get('/orders/:order/items', async () => 'items'); }, { prefix: '/api' });
+app.listen({ port: Number(process.env.PORT) });
+";
+const EXPRESS: &str = "
+const express = require('express');
+const app = express();
+const api = express.Router();
+api.get('/orders/:order/items', (q, r) => r.send('items'));
+app.get('/users/:id', (q, r) => r.json({ id: q.params.id }));
+app.get('/fails', () => { throw new Error('no'); });
+app.use('/api', api);
+app.use((error, q, r, next) => r.status(500).send('no'));
+app.listen(process.env.PORT);
+";
+/// An ES module that asks itself, by `http` and by `fetch`.
+const ASKS: &str = "
+import http from 'node:http';
+const port = Number(process.env.PORT);
+const server = http.createServer(async (q, r) => {
+  if (q.url === '/fetch') r.end(await (await fetch(`http://127.0.0.1:${port}/plain`)).text());
+  else if (q.url === '/get') http.get({ port, host: '127.0.0.1', path: '/broken' }, (a) => a.resume().on('end', () => r.end('got')));
+  else if (q.url === '/broken') { r.statusCode = 500; r.end('no'); }
+  else r.end('plain');
+});
+server.listen(port);
+";
+
+fn start(name: &str, source: &str, packages: &[&str]) -> anyhow::Result<(Pando, u16)> {
+    let mut pando = Pando::new()?;
+    let port = e2e::port::free()?;
+    pando.env("PORT", port.to_string());
+    let script = pando.write(name, source)?;
+    if !packages.is_empty() {
+        let modules = npm::install(packages)?.join("node_modules");
+        std::os::unix::fs::symlink(modules, pando.work().join("node_modules"))?;
+    }
+    let script = script.display().to_string();
+    pando.cmd(&["start", &script, "--name", "api"])?.ok()?;
+    Ok((pando, port))
+}
+
+fn requests(app: &App, method: &str, route: &str) -> u64 {
+    let mut of_route = app.endpoints.iter();
+    let found = of_route.find(|e| e.method == method && e.route == route);
+    found.map_or(0, |endpoint| endpoint.requests)
+}
+
+fn patterns_of(source: &str, package: &str) -> anyhow::Result<()> {
+    let (pando, port) = start("server.js", source, &[package])?;
+    for n in 0..30 {
+        for path in [
+            format!("/users/user-{n}"),
+            format!("/api/orders/{n}x/items?page={n}"),
+            "/fails".to_owned(),
+            format!("/nowhere/{n}"),
+        ] {
+            http::get(local(port), &path)?;
+        }
+    }
+    let app = pando.wait_now("api", "all requests", SOON, |app| {
+        app.endpoints.iter().map(|e| e.requests).sum::<u64>() >= 120
+    })?;
+    for (method, route) in [
+        ("GET", "/users/:id"),
+        ("GET", "/api/orders/:order/items"),
+        ("GET", "/fails"),
+        ("*", monitor_spec::UNMATCHED),
+    ] {
+        let count = requests(&app, method, route);
+        ensure!(
+            count == 30,
+            "{method} {route}: {count} of {:?}",
+            app.endpoints
+        );
+    }
+    let fails = app.endpoints.iter().find(|e| e.route == "/fails");
+    let fails = fails.map(|e| (e.traffic.errors_5xx, e.traffic.rate));
+    ensure!(
+        fails.is_some_and(|(errors, rate)| errors == rate),
+        "{fails:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn fastify_names_its_routes() -> anyhow::Result<()> {
+    patterns_of(FASTIFY, "fastify@5")
+}
+
+#[test]
+fn express_names_its_routes() -> anyhow::Result<()> {
+    patterns_of(EXPRESS, "express@5")
+}
+
+#[test]
+fn what_an_app_asks_of_others_is_seen() -> anyhow::Result<()> {
+    let (pando, port) = start("server.mjs", ASKS, &[])?;
+    for _ in 0..10 {
+        ensure!(http::get(local(port), "/fetch")?.text() == "plain");
+        ensure!(http::get(local(port), "/get")?.text() == "got");
+    }
+    let peer = format!("127.0.0.1:{port}");
+    let of = |app: &App| app.outgoing.iter().find(|o| o.peer == peer).cloned();
+    let app = pando.wait_now("api", "outgoing calls", SOON, |app| of(app).is_some())?;
+    let outgoing = of(&app).unwrap_or_default();
+    ensure!(
+        outgoing.kind == "http" && outgoing.latency.is_some(),
+        "{outgoing:?}"
+    );
+    pando.wait_now("api", "the failed ones", SOON, |app| {
+        of(app).is_some_and(|o| o.errors > 0.0 && o.errors < o.rate)
+    })?;
+    Ok(())
+}
