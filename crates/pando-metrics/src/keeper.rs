@@ -64,6 +64,10 @@ impl Keeper {
             }
         }
         let problem = Problem::default();
+        if store.is_none() {
+            // It is over as soon as the disk takes something.
+            tell(&problem, found.take());
+        }
         let (orders, inbox) = sync_channel(QUEUE_MAX);
         let disk = Disk {
             dir: dir.to_owned(),

@@ -54,7 +54,7 @@ pub struct Store {
 /// What a supervisor that begins needs.
 #[derive(Default)]
 pub struct Restored {
-    /// Of the finest resolution of each thing, the oldest first.
+    /// Of the finest resolution of each thing, the newest first.
     pub blocks: Vec<(Scope, i64, Arc<[u8]>)>,
     pub batches: Vec<Batch>,
 }
@@ -114,7 +114,7 @@ impl Store {
         let mut restored = Restored::default();
         let mut query = self.db.prepare(
             "SELECT tier, scope, start_s, bytes FROM blocks WHERE tier <= 1 AND start_s >= ?1 \
-             ORDER BY start_s LIMIT ?2",
+             ORDER BY start_s DESC LIMIT ?2",
         )?;
         let from_s = now_s - Tier::Seconds.keep_s();
         let mut rows = query.query(params![from_s, RESTORED_MAX])?;
