@@ -228,7 +228,22 @@ impl Hub {
 
 /// Its processes run the preload: they are Node's own, and nobody has turned it off.
 pub(super) fn has_preload(spec: &AppSpec) -> bool {
-    spec.agent && spec.runtime() == Some(Runtime::Node)
+    spec.agent && spec.runtime() == Some(Runtime::Node) && !bars_preloads(spec)
+}
+
+/// Node 20's permission model ends a process whose preload lies outside of what it may read;
+/// from Node 22 on it does not.
+fn bars_preloads(spec: &AppSpec) -> bool {
+    const FLAG: &str = "--experimental-permission";
+    let of_command = match &spec.command {
+        Command::Script {
+            interpreter_args, ..
+        } => interpreter_args.iter().any(|arg| arg == FLAG),
+        Command::Shell { .. } | Command::Exec { .. } => false,
+    };
+    let options = spec.env.get("NODE_OPTIONS");
+    let options = options.or_else(|| spec.base_env.get("NODE_OPTIONS"));
+    of_command || options.is_some_and(|text| text.contains(FLAG))
 }
 
 /// Whom the app runs as, if as somebody else than we are.
@@ -389,6 +404,27 @@ mod tests {
             find_program(Path::new("/x/y"), None).unwrap(),
             Path::new("/x/y")
         );
+    }
+
+    #[test]
+    fn a_process_that_may_not_read_the_preload_gets_none() {
+        let script = |args: &[&str]| Command::Script {
+            script: "/srv/server.js".into(),
+            interpreter: "node".into(),
+            interpreter_args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            args: Vec::new(),
+        };
+        let spec = |args: &[&str]| AppSpec::new("api", script(args), "/srv".into());
+        assert!(has_preload(&spec(&[])));
+        assert!(has_preload(&spec(&["--permission"])));
+        assert!(!has_preload(&spec(&["--experimental-permission"])));
+        let mut by_env = spec(&[]);
+        let options = "--experimental-permission --allow-fs-read=/srv";
+        by_env.env.insert("NODE_OPTIONS".into(), options.into());
+        assert!(!has_preload(&by_env));
+        let mut off = spec(&[]);
+        off.agent = false;
+        assert!(!has_preload(&off));
     }
 
     #[test]
