@@ -39,6 +39,28 @@ const server = http.createServer(async (q, r) => {
 server.listen(port);
 ";
 
+/// Forks a process and starts a thread, each with a server of its own, and leaves one request
+/// without an answer.
+const FAMILY: &str = "
+const http = require('http');
+const threads = require('worker_threads');
+const serve = (text, then) => {
+  const server = http.createServer((q, r) => { if (q.url !== '/never') r.end(text); });
+  server.listen(0, '127.0.0.1', () => then(server.address().port));
+};
+if (!threads.isMainThread) serve('thread', (port) => threads.parentPort.postMessage(port));
+else if (process.argv[2] === 'child') serve('child', (port) => process.send(port));
+else {
+  const ports = {};
+  new threads.Worker(__filename).on('message', (port) => { ports.thread = port; });
+  require('child_process').fork(__filename, ['child']).on('message', (port) => { ports.child = port; });
+  http.createServer((q, r) => {
+    if (q.url === '/never') return;
+    r.end(JSON.stringify({ ...ports, fd: process.env.PANDO_AGENT_FD || null }));
+  }).listen(process.env.PORT);
+}
+";
+
 fn start(name: &str, source: &str, packages: &[&str]) -> anyhow::Result<(Pando, u16)> {
     let mut pando = Pando::new()?;
     let port = e2e::port::free()?;
@@ -124,5 +146,47 @@ fn what_an_app_asks_of_others_is_seen() -> anyhow::Result<()> {
     pando.wait_now("api", "the failed ones", SOON, |app| {
         of(app).is_some_and(|o| o.errors > 0.0 && o.errors < o.rate)
     })?;
+    Ok(())
+}
+
+#[test]
+fn threads_count_and_children_do_not() -> anyhow::Result<()> {
+    let (pando, port) = start("family.js", FAMILY, &[])?;
+    let mut ports = serde_json::Value::Null;
+    let up = e2e::wait::until(SOON, || {
+        let answer = http::get(local(port), "/ports").map(|answer| answer.body);
+        ports = answer
+            .ok()
+            .and_then(|body| serde_json::from_slice(&body).ok())
+            .unwrap_or_default();
+        ports["thread"].is_u64() && ports["child"].is_u64()
+    });
+    ensure!(up, "{ports}");
+    ensure!(
+        ports["fd"].is_null(),
+        "the app sees the descriptor: {ports}"
+    );
+    let of = |name: &str| u16::try_from(ports[name].as_u64().unwrap_or(0));
+    for _ in 0..7 {
+        ensure!(http::get(local(of("thread")?), "/in-thread")?.text() == "thread");
+        ensure!(http::get(local(of("child")?), "/in-child")?.text() == "child");
+    }
+    {
+        use std::io::Write;
+        let mut gone = std::net::TcpStream::connect(local(port))?;
+        gone.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let app = pando.wait_now(
+        "api",
+        "requests of the thread and the lost one",
+        SOON,
+        |app| requests(app, "GET", "/in-thread") == 7 && requests(app, "GET", "/never") == 1,
+    )?;
+    ensure!(
+        requests(&app, "GET", "/in-child") == 0,
+        "{:?}",
+        app.endpoints
+    );
     Ok(())
 }
