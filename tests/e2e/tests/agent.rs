@@ -39,6 +39,15 @@ const server = http.createServer(async (q, r) => {
 server.listen(port);
 ";
 
+const REDIS: &str = "
+const Redis = require('ioredis');
+const redis = new Redis(Number(process.env.REDIS_PORT), '127.0.0.1');
+require('http').createServer(async (q, r) => {
+  await redis.set('key', 'value');
+  await redis.incr('key').catch(() => {});
+  r.end(await redis.get('key'));
+}).listen(process.env.PORT);
+";
 /// Forks a process and starts a thread, each with a server of its own, and leaves one request
 /// without an answer.
 const FAMILY: &str = "
@@ -188,5 +197,57 @@ fn threads_count_and_children_do_not() -> anyhow::Result<()> {
         "{:?}",
         app.endpoints
     );
+    Ok(())
+}
+
+/// Ends the server that the test started.
+struct Redis(std::process::Child);
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn commands_to_redis_are_seen() -> anyhow::Result<()> {
+    let redis_port = e2e::port::free()?;
+    let mut command = std::process::Command::new("redis-server");
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--port",
+    ]);
+    command.arg(redis_port.to_string());
+    let _redis = Redis(command.stdout(std::process::Stdio::null()).spawn()?);
+    let mut pando = Pando::new()?;
+    let port = e2e::port::free()?;
+    pando.env("PORT", port.to_string());
+    pando.env("REDIS_PORT", redis_port.to_string());
+    let modules = npm::install(&["ioredis@5"])?.join("node_modules");
+    std::os::unix::fs::symlink(modules, pando.work().join("node_modules"))?;
+    let script = pando.write("server.js", REDIS)?.display().to_string();
+    pando.cmd(&["start", &script, "--name", "api"])?.ok()?;
+    for _ in 0..5 {
+        ensure!(http::get(local(port), "/")?.text() == "value");
+    }
+    let rows = |app: &App| {
+        let redis = app.outgoing.iter().filter(|o| o.kind == "redis");
+        redis
+            .map(|o| (o.peer.clone(), o.errors > 0.0))
+            .collect::<Vec<_>>()
+    };
+    let server = format!("127.0.0.1:{redis_port}");
+    let app = pando.wait_now("api", "commands", SOON, |app| rows(app).len() >= 3)?;
+    let rows = rows(&app);
+    for (command, fails) in [("set", false), ("get", false), ("incr", true)] {
+        let row = (format!("{server} {command}"), fails);
+        ensure!(rows.contains(&row), "{row:?} is not in {rows:?}");
+    }
     Ok(())
 }

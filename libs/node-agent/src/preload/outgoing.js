@@ -1,5 +1,13 @@
-// What the app asks of others over HTTP: Node's own client and undici, which `fetch` is. Nothing
-// is done for those who ask nobody.
+// What the app asks of others: over HTTP by Node's own client and undici, which `fetch` is, and by
+// the drivers that have tracing channels (ioredis from 5.11, mysql2). Nothing is done for those
+// who ask nobody.
+
+// Kind, channel, and what of the channel's context names the row beside the server.
+const DRIVERS = [
+  ['redis', 'tracing:ioredis:command', (context) => context.command],
+  ['mysql', 'tracing:mysql2:query', (context) => verb(context.query)],
+  ['mysql', 'tracing:mysql2:execute', (context) => verb(context.query)],
+];
 
 class Peer {
   constructor(kind, name) {
@@ -22,15 +30,16 @@ class Peer {
 class PeerTable {
   constructor() {
     this.peers = new Map();
-    this.other = new Peer('http', OTHER);
+    this.other = new Peer('*', OTHER);
   }
 
-  peer(name) {
-    let peer = this.peers.get(name);
+  peer(kind, name) {
+    const key = `${kind} ${name}`;
+    let peer = this.peers.get(key);
     if (peer === undefined) {
       if (this.peers.size >= MAX_PEERS) return this.other;
-      peer = new Peer('http', name);
-      this.peers.set(name, peer);
+      peer = new Peer(kind, name);
+      this.peers.set(key, peer);
     }
     return peer;
   }
@@ -64,13 +73,21 @@ class Outgoing {
     });
     on('undici:request:trailers', ({ request }) => this.end(request, origin(request), failed.has(request)));
     on('undici:request:error', ({ request }) => this.end(request, origin(request), true));
+    for (const [kind, channel, what] of DRIVERS) {
+      on(`${channel}:start`, (context) => this.since.set(context, this.now()));
+      on(`${channel}:error`, (context) => failed.add(context));
+      on(`${channel}:asyncEnd`, (context) => {
+        const peer = `${context.serverAddress}:${context.serverPort} ${what(context)}`;
+        this.end(context, peer, failed.has(context), kind);
+      });
+    }
   }
 
-  end(request, peer, isError) {
+  end(request, peer, isError, kind = 'http') {
     const since = this.since.get(request);
     if (since === undefined) return;
     this.since.delete(request);
-    const row = this.table.peer(typeof peer === 'string' ? peer : OTHER);
+    const row = this.table.peer(kind, typeof peer === 'string' ? peer : OTHER);
     if (isError) row.errors++;
     row.latency.record(micros(this.now() - since));
   }
@@ -79,5 +96,11 @@ class Outgoing {
 // `http://host:80` as `host:80`.
 function origin(request) {
   return String(request.origin).replace(/^[a-z]+:\/\//, '');
+}
+
+// The first word of a statement: `SELECT`.
+function verb(statement) {
+  const word = /^\s*([a-z]+)/i.exec(String(statement));
+  return word === null ? OTHER : word[1].toUpperCase();
 }
 
