@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use monitor_spec::agent::{self, MAX_REPORT_BYTES, Report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -67,9 +68,9 @@ impl Agents {
         let mut firsts = Vec::new();
         let buffer = &mut self.buffer;
         self.sockets.retain_mut(|agent| {
-            // Nobody knows it yet: its reports wait in the socket.
+            // Nobody knows it yet: its reports wait in the socket. Or nobody knows it any more.
             if take(&agent.from, None) == Taken::Unknown {
-                return true;
+                return !has_ended(&agent.socket);
             }
             let (open, why) = agent.read(now_us, buffer, &mut take);
             if let Some(why) = why {
@@ -145,6 +146,13 @@ impl Agent {
     }
 }
 
+/// Nobody writes to it any more, whatever is still in it.
+fn has_ended(socket: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    // An error is none of the socket's: it is looked at again in a second.
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
@@ -212,6 +220,17 @@ mod tests {
             Taken::TooMany
         });
         assert_eq!(taken, READS_MAX);
+    }
+
+    #[test]
+    fn the_socket_of_one_that_ended_unknown_is_closed() {
+        let (ours, theirs) = pair();
+        let mut agents = Agents::new();
+        agents.add(reporter(1), ours);
+        say(&theirs, br#"{"v":1}"#);
+        drop(theirs);
+        agents.read(1, |_, _| Taken::Unknown);
+        assert!(agents.sockets.is_empty());
     }
 
     #[test]
