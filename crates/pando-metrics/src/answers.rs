@@ -144,7 +144,8 @@ fn decode(bytes: &[u8], metric: Metric) -> Option<Block> {
     Block::decode(bytes, wants(metric), is_latency(metric))
 }
 
-fn unreadable(error: rusqlite::Error) -> String {
+/// For whoever asked.
+pub fn unreadable(error: rusqlite::Error) -> String {
     format!("the store cannot be read: {error}")
 }
 

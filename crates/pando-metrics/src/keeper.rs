@@ -20,10 +20,12 @@ const QUEUE_MAX: usize = 512;
 const OWED_MAX: usize = 16;
 /// Events in memory, for when there is no disk.
 const EVENTS_MAX: usize = 1_000;
+const BEHIND: &str = "the disk does not keep up with the metrics";
 /// Between two looks at age and size.
 const TRIM_EVERY_S: i64 = 600;
 
-type Read = Box<dyn FnOnce(Option<&Store>) + Send>;
+/// Is given the store, if there is one, or why it cannot be asked.
+type Read = Box<dyn FnOnce(Result<Option<&Store>, &'static str>) + Send>;
 
 enum Order {
     Write(Write),
@@ -109,9 +111,15 @@ impl Keeper {
         self.order(Order::Event(event.clone()));
     }
 
-    /// Reads on the disk's own thread. False: it does not keep up.
-    pub fn read(&self, read: impl FnOnce(Option<&Store>) + Send + 'static) -> bool {
-        self.orders.try_send(Order::Read(Box::new(read))).is_ok()
+    /// Reads on the disk's own thread; here and now only to say that it does not keep up.
+    pub fn read(&self, read: impl FnOnce(Result<Option<&Store>, &'static str>) + Send + 'static) {
+        use std::sync::mpsc::TrySendError::{Disconnected, Full};
+        let order = Order::Read(Box::new(read));
+        if let Err(Full(Order::Read(read)) | Disconnected(Order::Read(read))) =
+            self.orders.try_send(order)
+        {
+            read(Err(BEHIND));
+        }
     }
 
     pub fn problems(&self) -> impl Iterator<Item = String> {
@@ -121,10 +129,7 @@ impl Keeper {
 
     fn order(&self, order: Order) {
         if self.orders.try_send(order).is_err() {
-            tell(
-                &self.problem,
-                Some("the disk does not keep up with the metrics".into()),
-            );
+            tell(&self.problem, Some(BEHIND.into()));
         }
     }
 
@@ -212,22 +217,11 @@ impl Disk {
         while let Ok(order) = inbox.recv() {
             match order {
                 Order::Write(write) => self.write(write),
-                Order::Event(event) => {
-                    let written = self.store.as_ref().map(|store| store.event(&event));
-                    if let Some(Err(error)) = written {
-                        self.failed(&error);
-                    }
-                }
+                Order::Event(event) => self.with_store(|store| store.event(&event)),
                 Order::Trim { now_s, max_bytes } => {
-                    let trimmed = self
-                        .store
-                        .as_ref()
-                        .map(|store| store.trim(now_s, max_bytes));
-                    if let Some(Err(error)) = trimmed {
-                        self.failed(&error);
-                    }
+                    self.with_store(|store| store.trim(now_s, max_bytes));
                 }
-                Order::Read(read) => read(self.store.as_ref()),
+                Order::Read(read) => read(Ok(self.store.as_ref())),
                 Order::End(done) => {
                     drop(self.store.take());
                     // Who waited may have given up.
@@ -235,6 +229,13 @@ impl Disk {
                     return;
                 }
             }
+        }
+    }
+
+    /// What is not done again if it fails.
+    fn with_store(&mut self, work: impl FnOnce(&Store) -> rusqlite::Result<()>) {
+        if let Some(Err(error)) = self.store.as_ref().map(work) {
+            self.failed(&error);
         }
     }
 

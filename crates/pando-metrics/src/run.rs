@@ -9,7 +9,7 @@ use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
 
 use crate::Options;
 use crate::agents::Agents;
-use crate::answers::{EndpointsRead, SeriesRead};
+use crate::answers::{EndpointsRead, SeriesRead, unreadable};
 use crate::engine::{Engine, Moment, Reporter};
 use crate::keeper::Keeper;
 use crate::outlets::Outlets;
@@ -163,13 +163,12 @@ impl Monitor {
         reply: Box<dyn Replier>,
         read: impl FnOnce(Option<&Store>) -> Result<Answer, String> + Send + 'static,
     ) {
-        let answer = move |store: Option<&Store>| match read(store) {
-            Ok(answer) => reply.done(answer),
-            Err(why) => reply.failed(why),
-        };
-        if !self.keeper.read(answer) {
-            tracing::warn!("a question about the past was dropped: the disk does not keep up");
-        }
+        self.keeper.read(
+            move |store| match store.map_err(str::to_owned).and_then(read) {
+                Ok(answer) => reply.done(answer),
+                Err(why) => reply.failed(why),
+            },
+        );
     }
 
     fn events(&self, app: String, (from_ms, to_ms): (i64, i64), reply: Box<dyn Replier>) {
@@ -182,8 +181,7 @@ impl Monitor {
                 return Ok(Answer::Events(in_memory));
             };
             let events = store.events(&app, from_ms, to_ms);
-            let events = events.map_err(|error| format!("the store cannot be read: {error}"))?;
-            Ok(Answer::Events(events))
+            events.map(Answer::Events).map_err(unreadable)
         });
     }
 

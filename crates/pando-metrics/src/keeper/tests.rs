@@ -36,7 +36,7 @@ fn ask<T: Send + 'static>(
     read: impl FnOnce(Option<&Store>) -> T + Send + 'static,
 ) -> T {
     let (sender, receiver) = channel();
-    assert!(keeper.read(move |store| sender.send(read(store)).unwrap()));
+    keeper.read(move |store| sender.send(read(store.unwrap())).unwrap());
     receiver.recv().unwrap()
 }
 
@@ -182,6 +182,28 @@ fn the_size_is_bounded_and_the_finest_goes_first() {
         assert_eq!(count(Tier::Seconds), 0);
         assert!(count(Tier::Minutes) > 0);
     });
+}
+
+#[test]
+fn a_question_that_finds_no_room_is_answered_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let keeper = Keeper::open(dir.path(), BEGIN_S);
+    let ((go, wait), (busy, is_busy)) = (channel::<()>(), channel());
+    keeper.read(move |_| {
+        busy.send(()).unwrap();
+        wait.recv().unwrap();
+    });
+    is_busy.recv().unwrap();
+    let (sender, answers) = channel();
+    for _ in 0..=QUEUE_MAX {
+        let sender = sender.clone();
+        keeper.read(move |store| sender.send(store.is_ok()).unwrap());
+    }
+    drop(sender);
+    assert!(!answers.try_recv().unwrap(), "one too many is told at once");
+    go.send(()).unwrap();
+    let rest: Vec<bool> = answers.iter().collect();
+    assert_eq!(rest, vec![true; QUEUE_MAX]);
 }
 
 #[test]
