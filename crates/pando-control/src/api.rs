@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use app_spec::{AppSpec, Instances};
 use gateway_spec::link::{self, Ask};
 use monitor_spec::ask as monitor;
+/// A transition worth telling, turned once into log line, metric and dashboard row.
+pub use monitor_spec::state::Event;
 use serde::{Deserialize, Serialize};
 
 /// Bumped when a client of the old version would misread an answer.
@@ -280,16 +282,5 @@ pub struct LogLine {
     /// Milliseconds since the epoch.
     pub time_ms: i64,
     /// Without its newline; invalid UTF-8 replaced.
-    pub text: String,
-}
-
-/// A transition worth telling, turned once into log line, metric and dashboard row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    pub time_ms: i64,
-    pub app: String,
-    pub worker: Option<u32>,
-    /// Stable name: `ready`, `exited`, `stalled`, `recovered`, `reload`, `crash-loop`, …
-    pub kind: String,
     pub text: String,
 }

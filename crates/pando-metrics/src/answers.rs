@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use histogram::Histogram;
-use monitor_spec::MAX_ENDPOINTS;
 use monitor_spec::ask::{Query, Series};
 use monitor_spec::metric::Metric;
-use monitor_spec::now::{Endpoint, Source, Traffic};
+use monitor_spec::now::{Endpoint, Source};
 
-use crate::engine::latency;
+use crate::engine::{endpoint_parts, endpoint_rows};
 use crate::history::block::Block;
 use crate::history::points::{Plan, Points, is_coarse, wants};
 use crate::history::tier::Tier;
 use crate::history::{History, Hot};
 use crate::row::{Scope, is_latency};
 use crate::store::Store;
+use crate::totals::Endpoint as Requests;
 
 /// A question about series, with what memory has for it.
 pub struct SeriesRead {
@@ -79,7 +78,7 @@ impl SeriesRead {
     pub fn answer(mut self, store: Option<&Store>) -> Result<Vec<Series>, String> {
         let store = store.filter(|_| self.plan.from_s < self.hot_from_s);
         if let (Some(store), Some(app)) = (store, &self.of_app) {
-            let prefix = format!("worker\u{1f}{app}\u{1f}");
+            let prefix = Scope::worker_keys(app);
             let known = store.scopes(self.plan.tier, &prefix, self.plan.from_s);
             for scope in known.map_err(unreadable)? {
                 if !self.parts.iter().any(|(known, _)| *known == scope) {
@@ -93,14 +92,10 @@ impl SeriesRead {
         let mut all = Vec::new();
         for (scope, hot) in parts {
             let (any, values) = self.points(store, &scope, &hot)?;
-            let label = match &scope {
-                Scope::Worker(_, instance) if several => format!("worker {instance}"),
-                Scope::Worker(..)
-                | Scope::Host
-                | Scope::Gateway
-                | Scope::App(_)
-                | Scope::Endpoint(..) => String::new(),
-            };
+            let mut label = String::new();
+            if let (Scope::Worker(_, instance), true) = (&scope, several) {
+                label = format!("worker {instance}");
+            }
             if any || !several {
                 all.push(Series {
                     label,
@@ -160,13 +155,6 @@ pub struct EndpointsRead {
     parts: BTreeMap<String, Vec<Hot>>,
 }
 
-#[derive(Default)]
-struct Sum {
-    latency: Histogram,
-    errors_5xx: f64,
-    errors_4xx: f64,
-}
-
 impl EndpointsRead {
     pub fn new(
         app: String,
@@ -207,7 +195,7 @@ impl EndpointsRead {
         };
         let store = store.filter(|_| self.from_s < self.hot_from_s);
         if let Some(store) = store {
-            let prefix = format!("endpoint\u{1f}{}\u{1f}", self.app);
+            let prefix = Scope::endpoint_keys(&self.app);
             let known = store.scopes(tier, &prefix, self.from_s - tier.block_s());
             for scope in known.map_err(unreadable)? {
                 if let Scope::Endpoint(_, name) = scope {
@@ -215,94 +203,60 @@ impl EndpointsRead {
                 }
             }
         }
-        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-        let mut seconds: BTreeSet<i64> = BTreeSet::new();
+        let mut rows = Vec::new();
+        let mut seconds = BTreeSet::new();
         for (name, hot) in std::mem::take(&mut self.parts) {
-            let mut sum = Sum::default();
+            let mut sum = Requests::default();
             if let Some(store) = store {
                 let scope = Scope::Endpoint(self.app.clone(), name.clone());
-                let span = self.from_s - tier.block_s()..self.hot_from_s;
-                for (start_s, bytes) in store.blocks(tier, &scope, span).map_err(unreadable)? {
-                    let span = self.from_s..self.to_s.min(self.hot_from_s);
-                    sum.add(tier, start_s, &bytes, span, &mut seconds);
+                let read = self.from_s - tier.block_s()..self.hot_from_s;
+                let span = self.from_s..self.to_s.min(self.hot_from_s);
+                for (start_s, bytes) in store.blocks(tier, &scope, read).map_err(unreadable)? {
+                    add_slots(&mut sum, &mut seconds, (tier, start_s, &bytes), &span);
                 }
             }
+            let span = self.from_s.max(self.hot_from_s)..self.to_s;
             for (tier, start_s, bytes) in &hot {
-                let span = self.from_s.max(self.hot_from_s)..self.to_s;
-                sum.add(*tier, *start_s, bytes, span, &mut seconds);
+                add_slots(&mut sum, &mut seconds, (*tier, *start_s, bytes), &span);
             }
-            if !sum.latency.is_empty() {
-                sums.insert(name, sum);
+            if !sum.is_empty() {
+                rows.push((endpoint_parts(&name), sum));
             }
         }
-        // Slots of ten seconds, told by each.
         let known_s = (seconds.len().max(1) * 10) as f64;
-        Ok(rows(sums, known_s, self.source))
+        Ok(endpoint_rows(rows, self.source, known_s))
     }
 }
 
-impl Sum {
-    fn add(
-        &mut self,
-        tier: Tier,
-        start_s: i64,
-        bytes: &[u8],
-        span: std::ops::Range<i64>,
-        seconds: &mut BTreeSet<i64>,
-    ) {
-        let Some(block) = Block::decode(bytes, |_| true, true) else {
-            return;
-        };
-        let value = |metric: Metric, place: usize| {
-            let column = block.values.get(&metric)?;
-            column
-                .get(place)
-                .copied()
-                .filter(|v| !v.is_nan())
-                .map(f64::from)
-        };
-        for (place, latency) in &block.latency {
-            let at = start_s + i64::from(*place) * tier.step_s();
-            if !span.contains(&at) {
-                continue;
-            }
-            seconds.extend((0..tier.step_s() / 10).map(|n| at / 10 + n));
-            self.latency.merge(latency);
-            let place = usize::from(*place);
-            let rate = value(Metric::Rate, place).filter(|rate| *rate > 0.0);
-            let Some(rate) = rate else { continue };
-            // Kept are rates; as shares of the exact count they are counts again.
-            let count = latency.count() as f64;
-            let errors = |metric| (value(metric, place).unwrap_or(0.0) / rate * count).round();
-            self.errors_5xx += errors(Metric::Errors5xx);
-            self.errors_4xx += errors(Metric::Errors4xx);
+/// Adds the slots of a block that lie in a span to `sum`, and their seconds, by tens, to
+/// `seconds`.
+fn add_slots(
+    sum: &mut Requests,
+    seconds: &mut BTreeSet<i64>,
+    (tier, start_s, bytes): (Tier, i64, &[u8]),
+    span: &std::ops::Range<i64>,
+) {
+    let Some(block) = Block::decode(bytes, |_| true, true) else {
+        return;
+    };
+    let value = |metric: Metric, place: usize| {
+        let value = block.values.get(&metric)?.get(place).copied();
+        value.filter(|value| !value.is_nan()).map(f64::from)
+    };
+    for (place, latency) in &block.latency {
+        let at = start_s + i64::from(*place) * tier.step_s();
+        if !span.contains(&at) {
+            continue;
         }
+        seconds.extend((0..tier.step_s() / 10).map(|n| at / 10 + n));
+        sum.latency.merge(latency);
+        let place = usize::from(*place);
+        let rate = value(Metric::Rate, place).filter(|rate| *rate > 0.0);
+        let Some(rate) = rate else { continue };
+        // Kept are rates; as shares of the exact count they are counts again.
+        let count = latency.count() as f64;
+        let errors = |metric| (value(metric, place).unwrap_or(0.0) / rate * count).round() as u64;
+        sum.errors_5xx += errors(Metric::Errors5xx);
+        sum.errors_4xx += errors(Metric::Errors4xx);
     }
-}
-
-fn rows(sums: BTreeMap<String, Sum>, known_s: f64, source: Source) -> Vec<Endpoint> {
-    let all_us: f64 = sums.values().map(|sum| sum.latency.sum() as f64).sum();
-    let mut rows: Vec<Endpoint> = sums
-        .into_iter()
-        .map(|(name, sum)| {
-            let (method, route) = name.split_once(' ').unwrap_or(("", &name));
-            Endpoint {
-                method: method.to_owned(),
-                route: route.to_owned(),
-                requests: sum.latency.count(),
-                time_share: sum.latency.sum() as f64 / all_us.max(1.0),
-                traffic: Traffic {
-                    source,
-                    rate: sum.latency.count() as f64 / known_s,
-                    errors_5xx: sum.errors_5xx / known_s,
-                    errors_4xx: sum.errors_4xx / known_s,
-                    in_flight: 0,
-                    latency: latency(&sum.latency),
-                },
-            }
-        })
-        .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.requests));
-    rows.truncate(MAX_ENDPOINTS + 1);
-    rows
 }

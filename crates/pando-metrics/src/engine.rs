@@ -30,8 +30,8 @@ use crate::row::{Row, Scope, Second};
 use crate::sample::Target;
 use crate::totals::Totals;
 
+pub(crate) use app::{endpoint_parts, endpoint_rows};
 pub(crate) use endpoints::SLOT_S;
-pub(crate) use requests::latency;
 
 /// Events that wait for the next picture.
 const EVENTS_MAX: usize = 256;

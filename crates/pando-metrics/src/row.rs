@@ -3,6 +3,13 @@
 use histogram::Histogram;
 use monitor_spec::metric::Metric;
 
+use crate::totals::Endpoint as Requests;
+
+/// A rate over so many seconds, never of next to none.
+pub fn per_second(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds.max(LEAST_SECONDS)
+}
+
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -16,20 +23,30 @@ pub enum Scope {
     Endpoint(String, String),
 }
 
+/// A shorter time makes no rate.
+const LEAST_SECONDS: f64 = 0.1;
 /// Between the parts of a key; no name has it.
 const SEPARATOR: char = '\u{1f}';
 
 impl Scope {
     /// As the store names it.
     pub fn key(&self) -> String {
-        let s = SEPARATOR;
         match self {
             Self::Host => "host".into(),
             Self::Gateway => "gateway".into(),
-            Self::App(app) => format!("app{s}{app}"),
-            Self::Worker(app, instance) => format!("worker{s}{app}{s}{instance}"),
-            Self::Endpoint(app, endpoint) => format!("endpoint{s}{app}{s}{endpoint}"),
+            Self::App(app) => format!("app{SEPARATOR}{app}"),
+            Self::Worker(app, instance) => format!("{}{instance}", Self::worker_keys(app)),
+            Self::Endpoint(app, endpoint) => format!("{}{endpoint}", Self::endpoint_keys(app)),
         }
+    }
+
+    /// What the keys of an app's workers, and of its endpoints, begin with.
+    pub fn worker_keys(app: &str) -> String {
+        format!("worker{SEPARATOR}{app}{SEPARATOR}")
+    }
+
+    pub fn endpoint_keys(app: &str) -> String {
+        format!("endpoint{SEPARATOR}{app}{SEPARATOR}")
     }
 
     pub fn from_key(key: &str) -> Option<Self> {
@@ -108,6 +125,15 @@ impl Row {
             self.values.push((metric, value as f32));
         }
         self
+    }
+}
+
+impl Row {
+    /// How many requests there were, and how many failed, in so many seconds.
+    pub fn set_requests(&mut self, requests: &Requests, seconds: f64) -> &mut Self {
+        self.set(Metric::Rate, per_second(requests.requests(), seconds))
+            .set(Metric::Errors5xx, per_second(requests.errors_5xx, seconds))
+            .set(Metric::Errors4xx, per_second(requests.errors_4xx, seconds))
     }
 }
 

@@ -11,7 +11,7 @@ use monitor_spec::{MAX_ENDPOINTS, agent};
 
 use super::Moment;
 use super::counts::Counts;
-use super::endpoints::Rows;
+use super::endpoints::{Name, Rows};
 use super::gateway::some;
 use super::requests::{Recent, latency};
 use super::samples::Samples;
@@ -193,11 +193,8 @@ impl App {
             Source::None => (None, 0),
         };
         let mut row = Row::new(Scope::App(self.told.name.clone()));
-        let per_second = |count: u64| count as f64 / at.seconds.max(0.1);
         if let Some(requests) = &requests {
-            row.set(Metric::Rate, per_second(requests.requests()))
-                .set(Metric::Errors5xx, per_second(requests.errors_5xx))
-                .set(Metric::Errors4xx, per_second(requests.errors_4xx))
+            row.set_requests(requests, at.seconds)
                 .set(Metric::InFlight, in_flight as f64);
             row.latency = some(&requests.latency);
         }
@@ -283,13 +280,10 @@ impl App {
             Source::None => Vec::new(),
         };
         let app = &self.told.name;
-        let per_second = |count: u64| count as f64 / seconds.max(0.1);
         let mut rows = Vec::new();
         for ((method, route), requests) in endpoints {
             let mut row = Row::new(Scope::Endpoint(app.clone(), endpoint_name(&method, &route)));
-            row.set(Metric::Rate, per_second(requests.requests()))
-                .set(Metric::Errors5xx, per_second(requests.errors_5xx))
-                .set(Metric::Errors4xx, per_second(requests.errors_4xx));
+            row.set_requests(&requests, seconds);
             row.latency = some(&requests.latency);
             rows.push(row);
         }
@@ -377,14 +371,32 @@ pub(crate) fn endpoint_name(method: &str, route: &str) -> String {
     }
 }
 
+/// Both parts of an [`endpoint_name`].
+pub(crate) fn endpoint_parts(name: &str) -> Name {
+    let (method, route) = name.split_once(' ').unwrap_or(("", name));
+    (method.to_owned(), route.to_owned())
+}
+
 fn endpoints(rows: &Rows, source: Source) -> Vec<now::Endpoint> {
     let (rows, seconds) = rows.window();
+    let rows = rows
+        .into_iter()
+        .map(|(name, requests)| (name.clone(), requests));
+    endpoint_rows(rows.collect(), source, seconds)
+}
+
+/// Endpoints with what they did in so many seconds, the busiest first.
+pub(crate) fn endpoint_rows(
+    rows: Vec<(Name, Requests)>,
+    source: Source,
+    seconds: f64,
+) -> Vec<now::Endpoint> {
     let all_us: f64 = rows.iter().map(|(_, r)| r.latency.sum() as f64).sum();
     let mut endpoints: Vec<now::Endpoint> = rows
         .into_iter()
         .map(|((method, route), requests)| now::Endpoint {
-            method: method.clone(),
-            route: route.clone(),
+            method,
+            route,
             requests: requests.requests(),
             time_share: requests.latency.sum() as f64 / all_us.max(1.0),
             traffic: requests.traffic(source, 0, seconds),

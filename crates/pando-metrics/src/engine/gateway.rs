@@ -12,7 +12,7 @@ use super::endpoints::Rows;
 use super::meter::Window;
 use super::requests::Recent;
 use super::spark::{self, Point, Sparks};
-use crate::row::{Row, Scope};
+use crate::row::{Row, Scope, per_second};
 use crate::totals::Endpoint as Requests;
 
 /// Reports that wait for their second.
@@ -92,7 +92,7 @@ impl Gateway {
             }
         }
         self.routes.pass(at.seconds);
-        let per_second = |count: u64| count as f64 / at.seconds.max(0.1);
+        let per_second = |count| per_second(count, at.seconds);
         let windows = [
             &mut self.bytes_in,
             &mut self.bytes_out,
@@ -104,7 +104,7 @@ impl Gateway {
         for (window, sum) in windows.into_iter().zip(sums) {
             window.push(Some(per_second(sum)));
         }
-        let row = self.row(&requests, sums, per_second);
+        let row = self.row(&requests, sums, at.seconds);
         let mut point = Point::default();
         point.set(spark::RATE, Some(per_second(requests.requests())));
         point.set(spark::P95, requests.latency.quantile(0.95));
@@ -128,12 +128,11 @@ impl Gateway {
         }
     }
 
-    fn row(&self, requests: &Requests, sums: [u64; 6], per_second: impl Fn(u64) -> f64) -> Row {
+    fn row(&self, requests: &Requests, sums: [u64; 6], seconds: f64) -> Row {
+        let per_second = |count| per_second(count, seconds);
         let [bytes_in, bytes_out, hits, misses, limited, retries] = sums;
         let mut row = Row::new(Scope::Gateway);
-        row.set(Metric::Rate, per_second(requests.requests()))
-            .set(Metric::Errors5xx, per_second(requests.errors_5xx))
-            .set(Metric::Errors4xx, per_second(requests.errors_4xx))
+        row.set_requests(requests, seconds)
             .set(Metric::InFlight, self.in_flight as f64)
             .set(Metric::Connections, self.connections as f64)
             .set(Metric::BytesIn, per_second(bytes_in))

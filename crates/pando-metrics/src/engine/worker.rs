@@ -337,10 +337,7 @@ impl Worker {
     pub fn row(&self, app: &str, at: Moment, second: &WorkerSecond) -> Row {
         let mut row = Row::new(Scope::Worker(app.to_owned(), self.told.instance));
         if self.agent {
-            let per_second = |count: u64| count as f64 / at.seconds.max(0.1);
-            row.set(Metric::Rate, per_second(second.requests.requests()))
-                .set(Metric::Errors5xx, per_second(second.requests.errors_5xx))
-                .set(Metric::Errors4xx, per_second(second.requests.errors_4xx))
+            row.set_requests(&second.requests, at.seconds)
                 .set(Metric::InFlight, self.in_flight() as f64);
         }
         if self.told.pid.is_some() {

@@ -1,6 +1,7 @@
 //! Carrying out what the core decides.
 
 use monitor_spec::Word;
+use monitor_spec::state::Event;
 use node_cluster::{Attach, ConnId, WorkerId};
 use pando_root::proto::{ChildId, Scope, ToRoot};
 
@@ -136,20 +137,15 @@ impl Hub {
     pub(super) fn tell(&mut self, notice: &Notice) {
         let worker = notice.worker.map_or(0, |w| w.0);
         tracing::info!(app = %notice.app, worker.id = worker, kind = notice.kind, "{}", notice.text);
-        self.tell_monitor(Word::Event(monitor_spec::state::Event {
+        let event = Event {
             time_ms: epoch_ms(),
             app: notice.app.clone(),
             worker: notice.instance,
             kind: notice.kind.to_owned(),
             text: notice.text.clone(),
-        }));
-        self.calls.event(&pando_control::api::Event {
-            time_ms: epoch_ms(),
-            app: notice.app.clone(),
-            worker: notice.instance,
-            kind: notice.kind.to_owned(),
-            text: notice.text.clone(),
-        });
+        };
+        self.calls.event(&event);
+        self.tell_monitor(Word::Event(event));
     }
 
     fn send(&mut self, worker: WorkerId, line: Vec<u8>, attach: &Attach) {
