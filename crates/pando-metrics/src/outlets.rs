@@ -117,7 +117,6 @@ impl Outlets {
     /// and adds to `now.problems`. Returns events (`alert-firing`, …), which are kept and shown
     /// as all others. `now` is without histories. Must not wait.
     pub fn tick(&mut self, now_ms: i64, now: &mut Now, totals: &Totals) -> Vec<Event> {
-        self.disk(now);
         self.restarts.tick(now);
         let told = self.alerts.step(now_ms, now, &self.settings);
         now.alerts = self.alerts.alerts();
@@ -187,17 +186,6 @@ impl Outlets {
                     tracing::warn!(%error, "which alerts fire could not be written");
                 }
             }
-        }
-    }
-
-    /// Room on the file system of the home, where the picture does not say it yet.
-    fn disk(&self, now: &mut Now) {
-        let home = self.dir.parent().unwrap_or(&self.dir);
-        if now.host.disk_total_bytes == 0
-            && let Ok(stat) = rustix::fs::statvfs(home)
-        {
-            now.host.disk_total_bytes = stat.f_blocks.saturating_mul(stat.f_frsize);
-            now.host.disk_available_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
         }
     }
 }

@@ -300,6 +300,7 @@ mod tests {
         };
         for (now_us, tree) in [(1, false), (2, true)] {
             let samples = sampler.look(now_us, &[target(tree)], &[("supervisor", pid)]);
+            assert!(samples.host.disk_total_bytes > 0);
             let me = &samples.workers[&7];
             assert!(me.memory_bytes > 100_000 && me.fds >= 3 && me.threads >= 1);
             assert_eq!(me.main_run_us.is_none(), tree);

@@ -60,7 +60,7 @@ fn settings_alerts_and_the_exposition_outlive_a_supervisor() {
     );
     assert_eq!(kinds, [told]);
     assert_eq!(last.alerts.iter().filter(|a| a.name == "few").count(), 1);
-    assert!(last.host.disk_total_bytes > 0 && last.problems.is_empty());
+    assert!(last.problems.is_empty());
     let Ok(Answer::Text(text)) = first.answer(Ask::Exposition, &last, &totals) else {
         panic!("no text");
     };
