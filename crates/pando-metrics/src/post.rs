@@ -1,5 +1,8 @@
 //! One POST, and what to think of its answer. For webhooks and for OTLP.
 
+#[cfg(test)]
+pub mod receiver;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -131,23 +131,11 @@ fn ended(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use monitor_spec::now::{Alert, AlertState};
-
     use super::*;
+    use crate::notify::tests::one;
 
     fn job(line: &str) -> Job {
-        let one = Transition {
-            alert: Alert {
-                name: "slow".into(),
-                app: "api".into(),
-                state: AlertState::Firing,
-                since_ms: 5,
-                text: "p95 is 812 ms".into(),
-            },
-            fired_ms: 5,
-            time_ms: 6,
-            notify: Vec::new(),
-        };
+        let one = one("slow", Vec::new());
         Job::new(line, &one, "web-1", Path::new("/home/pando"))
     }
 

@@ -1,48 +1,16 @@
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message as _;
 
 use super::*;
 use crate::exposition::tests::full;
+use crate::post::receiver::{receiver, until};
 
-const SOON: Duration = Duration::from_secs(20);
 const ORIGIN: Origin<'_> = Origin {
     host: "web-1",
     home: "/srv/pando",
     version: "1",
 };
-
-/// Heads and bodies.
-type Seen = Vec<(String, Vec<u8>)>;
-
-/// A collector that answers each request with the next of `answers`.
-fn collector(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<Seen>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let thread = std::thread::spawn(move || {
-        let mut seen = Vec::new();
-        for answer in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(SOON)).unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap().to_lowercase();
-            let length = head.split("content-length: ").nth(1).unwrap();
-            let mut body = vec![0; length.split("\r\n").next().unwrap().parse().unwrap()];
-            stream.read_exact(&mut body).unwrap();
-            seen.push((head, body));
-            let end = "content-length: 0\r\nconnection: close\r\n\r\n";
-            write!(stream, "HTTP/1.1 {answer}\r\n{end}").unwrap();
-        }
-        seen
-    });
-    (url, thread)
-}
 
 fn spec(endpoint: String) -> Otlp {
     Otlp {
@@ -63,17 +31,9 @@ fn tick(exporter: &mut Exporter, now_ms: i64) {
     exporter.tick(now_ms, &picture, &ORIGIN);
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + SOON;
-    while !done() {
-        assert!(std::time::Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn a_collector_gets_what_is_measured_and_is_asked_again() {
-    let (url, thread) = collector(&["503 Busy\r\nretry-after: 0", "200 OK"]);
+    let (url, thread) = receiver(&["503 Busy\r\nretry-after: 0", "200 OK"]);
     let mut exporter = Exporter::start(&spec(url)).unwrap();
     tick(&mut exporter, 1_700_000_010_000);
     // Not yet time for another.
@@ -130,7 +90,7 @@ fn a_collector_gets_what_is_measured_and_is_asked_again() {
 
 #[test]
 fn no_collector_is_a_problem_until_there_is_one() {
-    let (url, thread) = collector(&["400 Bad", "200 OK"]);
+    let (url, thread) = receiver(&["400 Bad", "200 OK"]);
     let mut exporter = Exporter::start(&spec(url)).unwrap();
     tick(&mut exporter, 0);
     until("it is told", || exporter.problem().is_some());
