@@ -4,16 +4,16 @@
 
 mod blocked;
 mod host;
-mod procfs;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_files::{Families, Reader, Sched, Stat, kilobytes, place, sched};
+
 use crate::engine::samples::{Daemon, Reading, Sample, Samples};
 use blocked::Watch;
 use host::HostReader;
-use procfs::{Reader, Sched, Stat};
 
 const SLOW_S: u64 = 5;
 const FAMILIES_S: u64 = 5;
@@ -42,7 +42,7 @@ pub(crate) struct Sampler {
     reader: Reader,
     host: HostReader,
     known: HashMap<u32, Known>,
-    children: BTreeMap<u32, Vec<u32>>,
+    families: Families,
     second: u64,
     home: PathBuf,
     /// Size and room of its file system.
@@ -77,11 +77,11 @@ impl Sampler {
     pub fn look(&mut self, now_us: u64, targets: &[Target], pando: &[(&str, u32)]) -> Samples {
         self.second += 1;
         if targets.iter().any(|target| target.tree) {
-            if self.second % FAMILIES_S == 1 || self.children.is_empty() {
-                self.children = children(&mut self.reader);
+            if self.second % FAMILIES_S == 1 || self.families.is_empty() {
+                self.families = Families::of_now(&mut self.reader);
             }
         } else {
-            self.children.clear();
+            self.families = Families::default();
         }
         let limits_too = self.second % LIMITS_S == 1;
         let mut host = self.host.look(&mut self.reader, now_us, limits_too);
@@ -97,17 +97,11 @@ impl Sampler {
             }
         }
         let daemon = pando.iter().filter_map(|(name, pid)| {
-            let stat = self.stat(*pid)?;
-            let sample = Sample {
-                cpu_us: reading(now_us, ticks_us(stat.cpu_ticks)),
-                memory_bytes: pages_bytes(stat.resident_pages),
-                threads: stat.threads,
-                ..Sample::default()
-            };
+            let stat = proc_files::stat(&mut self.reader, *pid)?;
             Some(Daemon {
                 name: (*name).to_owned(),
                 pid: *pid,
-                sample,
+                sample: sample_of(now_us, &stat),
             })
         });
         let daemon = daemon.collect();
@@ -120,13 +114,9 @@ impl Sampler {
         }
     }
 
-    fn stat(&mut self, pid: u32) -> Option<Stat> {
-        procfs::stat(self.reader.read(&format!("/proc/{pid}/stat"))?)
-    }
-
     fn process(&mut self, now_us: u64, target: &Target, pss_allowed: &mut bool) -> Option<Sample> {
         let pid = target.pid;
-        let stat = self.stat(pid)?;
+        let stat = proc_files::stat(&mut self.reader, pid)?;
         let known = self.known.entry(pid).or_default();
         if known.began != stat.began {
             *known = Known {
@@ -135,14 +125,9 @@ impl Sampler {
             };
         }
         known.seen = self.second;
-        let mut sample = Sample {
-            cpu_us: reading(now_us, ticks_us(stat.cpu_ticks)),
-            memory_bytes: pages_bytes(stat.resident_pages),
-            threads: stat.threads,
-            ..Sample::default()
-        };
+        let mut sample = sample_of(now_us, &stat);
         let main = self.reader.read(&format!("/proc/{pid}/schedstat"));
-        let main = main.and_then(procfs::sched);
+        let main = main.and_then(sched);
         if let Some(main) = main.filter(|_| !target.tree) {
             sample.main_run_us = Some(reading(now_us, main.run_ns / 1_000));
             sample.main_wait_us = Some(reading(now_us, main.wait_ns / 1_000));
@@ -153,7 +138,7 @@ impl Sampler {
                 let wait = reading(now_us, all.wait_ns / 1_000);
                 (wait, reading(now_us, all.slices))
             });
-            known.fds = descriptors(pid).unwrap_or(0);
+            known.fds = proc_files::descriptors(pid).unwrap_or(0);
         }
         let pss_due = known
             .pss_second
@@ -161,7 +146,7 @@ impl Sampler {
         if pss_due && std::mem::take(pss_allowed) {
             known.pss_second = Some(self.second);
             let rollup = self.reader.read(&format!("/proc/{pid}/smaps_rollup"));
-            known.pss_bytes = rollup.and_then(|text| procfs::kilobytes(text, "Pss:"));
+            known.pss_bytes = rollup.and_then(|text| kilobytes(text, "Pss:"));
         }
         sample.wait_us = known.slow.map(|slow| slow.0);
         sample.context_switches = known.slow.map(|slow| slow.1);
@@ -171,7 +156,7 @@ impl Sampler {
             self.add_tree(now_us, pid, &mut sample);
         } else if target.watch_loop && !known.no_syscall {
             let text = self.reader.read(&format!("/proc/{pid}/syscall"));
-            match (text.and_then(procfs::place), main) {
+            match (text.and_then(place), main) {
                 (Some(place), Some(main)) => {
                     sample.blocked_us = known.loop_watch.see(now_us, place, main.slices);
                 }
@@ -186,13 +171,13 @@ impl Sampler {
     fn add_tree(&mut self, now_us: u64, pid: u32, sample: &mut Sample) {
         let mut now: BTreeMap<u32, u64> = BTreeMap::new();
         now.insert(pid, sample.cpu_us.value);
-        for child in tree(&self.children, pid).into_iter().skip(1) {
-            let Some(stat) = self.stat(child) else {
+        for child in self.families.tree(pid, TREE_MAX).into_iter().skip(1) {
+            let Some(stat) = proc_files::stat(&mut self.reader, child) else {
                 continue;
             };
-            now.insert(child, ticks_us(stat.cpu_ticks));
+            now.insert(child, stat.cpu_us());
             sample.threads += stat.threads;
-            sample.memory_bytes += pages_bytes(stat.resident_pages);
+            sample.memory_bytes += stat.memory_bytes();
         }
         // Shares of memory are those of the first process alone: better none.
         if now.len() > 1 {
@@ -217,17 +202,18 @@ fn disk(path: &Path) -> Option<(u64, u64)> {
     Some((bytes(seen.f_blocks), bytes(seen.f_bavail)))
 }
 
+/// What its `stat` alone says.
+fn sample_of(now_us: u64, stat: &Stat) -> Sample {
+    Sample {
+        cpu_us: reading(now_us, stat.cpu_us()),
+        memory_bytes: stat.memory_bytes(),
+        threads: stat.threads,
+        ..Sample::default()
+    }
+}
+
 fn reading(at_us: u64, value: u64) -> Reading {
     Reading { at_us, value }
-}
-
-fn ticks_us(ticks: u64) -> u64 {
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
-    ticks.saturating_mul(1_000_000) / per_second
-}
-
-fn pages_bytes(pages: u64) -> u64 {
-    pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
 /// The sums over the threads of a process.
@@ -237,51 +223,13 @@ fn threads(reader: &mut Reader, pid: u32) -> Option<Sched> {
     for entry in entries.flatten().take(THREADS_MAX) {
         let thread = entry.file_name();
         let path = format!("/proc/{pid}/task/{}/schedstat", thread.to_string_lossy());
-        if let Some(one) = reader.read(&path).and_then(procfs::sched) {
+        if let Some(one) = reader.read(&path).and_then(sched) {
             sum.run_ns = sum.run_ns.saturating_add(one.run_ns);
             sum.wait_ns = sum.wait_ns.saturating_add(one.wait_ns);
             sum.slices = sum.slices.saturating_add(one.slices);
         }
     }
     Some(sum)
-}
-
-/// Open descriptors of a process, in O(1): the size of its fd directory (Linux 6.2).
-fn descriptors(pid: u32) -> Option<u64> {
-    let path = format!("/proc/{pid}/fd");
-    let size = fs::metadata(&path).ok()?.len();
-    if size > 0 {
-        return Some(size);
-    }
-    Some(fs::read_dir(path).ok()?.count() as u64)
-}
-
-/// Who is whose child.
-fn children(reader: &mut Reader) -> BTreeMap<u32, Vec<u32>> {
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let stat = reader
-            .read(&format!("/proc/{pid}/stat"))
-            .and_then(procfs::stat);
-        if let Some(stat) = stat {
-            children.entry(stat.parent).or_default().push(pid);
-        }
-    }
-    children
-}
-
-fn tree(children: &BTreeMap<u32, Vec<u32>>, pid: u32) -> Vec<u32> {
-    let mut all = vec![pid];
-    let mut next = 0;
-    while let Some(parent) = all.get(next).copied().filter(|_| all.len() < TREE_MAX) {
-        all.extend(children.get(&parent).into_iter().flatten());
-        next += 1;
-    }
-    all
 }
 
 #[cfg(test)]
@@ -332,7 +280,7 @@ mod tests {
         assert!(with_child.contains_key(&me) && with_child.contains_key(&child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        sampler.children.clear();
+        sampler.families = Families::default();
         let second = sampler.look(2, &[target], &[]);
         assert!(second.workers[&1].cpu_us.value >= first.workers[&1].cpu_us.value);
     }

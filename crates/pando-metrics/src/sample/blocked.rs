@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::procfs::Place;
+use proc_files::Place;
 
 /// Descriptors that are remembered.
 const POLLED_MAX: usize = 8;

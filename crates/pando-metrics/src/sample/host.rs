@@ -2,7 +2,7 @@
 
 use monitor_spec::now::Host;
 
-use super::procfs::{Reader, kilobytes};
+use proc_files::{Reader, kilobytes};
 
 #[derive(Debug, Default)]
 pub(crate) struct HostReader {

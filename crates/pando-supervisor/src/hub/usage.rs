@@ -1,10 +1,10 @@
 //! What /proc says of workers: memory, CPU, open descriptors; and when to look.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 
 use app_spec::Balance;
 use node_cluster::WorkerId;
+use proc_files::{Families, Reader};
 
 use super::Hub;
 use crate::core::{Core, Input, Ms, Target};
@@ -16,6 +16,8 @@ const CONNECTIONS_EVERY_MS: Ms = 100;
 /// Between looks at the accept queues of steered seats: a stalled worker's queue is noticed
 /// within this and [`crate::core`]'s limit for a ping with a queue.
 const QUEUES_EVERY_MS: Ms = 20;
+/// Processes of one worker that are added up.
+const TREE_MAX: usize = 4096;
 /// Over how many looks CPU is averaged.
 const CPU_LOOKS: usize = 3;
 
@@ -117,14 +119,15 @@ impl Hub {
             .flat_map(crate::core::App::workers)
             .filter_map(|w| Some((w.id, w.pid?, w.memory_bytes, !w.spec.is_cluster())))
             .collect();
+        let mut reader = Reader::default();
         // What a shell or a package runner started is the app.
-        let families = (all && workers.iter().any(|w| w.3)).then(Families::of_now);
+        let families = (all && workers.iter().any(|w| w.3)).then(|| Families::of_now(&mut reader));
         for (worker, pid, last_memory, fork) in workers {
             let mut memory_bytes = last_memory;
             if all {
                 let looked = match families.as_ref().filter(|_| fork) {
-                    Some(families) => families.look(pid),
-                    None => look(pid),
+                    Some(families) => look_at_tree(&mut reader, families, pid),
+                    None => look(&mut reader, pid),
                 };
                 let Some(looked) = looked else { continue };
                 memory_bytes = looked.memory_bytes;
@@ -134,7 +137,8 @@ impl Hub {
                     .or_default()
                     .add(now, looked.cpu_us);
             }
-            let connections = descriptors(pid).unwrap_or(0);
+            let connections = proc_files::descriptors(pid).unwrap_or(0);
+            let connections = u32::try_from(connections).unwrap_or(u32::MAX);
             let event = Target::Usage {
                 memory_bytes,
                 connections,
@@ -152,81 +156,29 @@ struct Look {
 }
 
 /// One process now; `None` when it has gone.
-fn look(pid: u32) -> Option<Look> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    let page = u64::try_from(rustix::param::page_size()).ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command may hold spaces and parentheses: fields count from the last one.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
+fn look(reader: &mut Reader, pid: u32) -> Option<Look> {
+    let stat = proc_files::stat(reader, pid)?;
     Some(Look {
-        memory_bytes: pages * page,
-        cpu_us: ticks * 1_000_000 / per_second,
+        memory_bytes: stat.memory_bytes(),
+        cpu_us: stat.cpu_us(),
     })
 }
 
-/// Open descriptors of a process, in O(1): the size of its fd directory (Linux 6.2).
-fn descriptors(pid: u32) -> Option<u32> {
-    let size = fs::metadata(format!("/proc/{pid}/fd")).ok()?.len();
-    if size > 0 {
-        return u32::try_from(size).ok();
+/// The sums over a tree; `None` when its first process has gone.
+fn look_at_tree(reader: &mut Reader, families: &Families, pid: u32) -> Option<Look> {
+    let mut sum = look(reader, pid)?;
+    for child in families.tree(pid, TREE_MAX).into_iter().skip(1) {
+        if let Some(looked) = look(reader, child) {
+            sum.memory_bytes += looked.memory_bytes;
+            sum.cpu_us += looked.cpu_us;
+        }
     }
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-    u32::try_from(entries).ok()
+    Some(sum)
 }
 
 /// A process and all that descends from it.
 pub(super) fn tree(pid: u32) -> Vec<u32> {
-    Families::of_now().tree(pid)
-}
-
-/// Who is whose child, at one moment.
-struct Families(HashMap<u32, Vec<u32>>);
-
-impl Families {
-    fn of_now() -> Self {
-        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for entry in processes {
-            let name = entry.file_name();
-            let Some(child) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else {
-                continue;
-            };
-            if let Some(parent) = parent(child) {
-                children.entry(parent).or_default().push(child);
-            }
-        }
-        Self(children)
-    }
-
-    fn tree(&self, pid: u32) -> Vec<u32> {
-        const TREE_MAX: usize = 4096;
-        let mut all = vec![pid];
-        let mut next = 0;
-        while let Some(parent) = all.get(next).copied().filter(|_| all.len() < TREE_MAX) {
-            all.extend(self.0.get(&parent).into_iter().flatten());
-            next += 1;
-        }
-        all
-    }
-
-    /// The sums over a tree; `None` when its first process has gone.
-    fn look(&self, pid: u32) -> Option<Look> {
-        let mut sum = look(pid)?;
-        for looked in self.tree(pid).into_iter().skip(1).filter_map(look) {
-            sum.memory_bytes += looked.memory_bytes;
-            sum.cpu_us += looked.cpu_us;
-        }
-        Some(sum)
-    }
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after_name = stat.rsplit_once(')')?.1;
-    after_name.split_ascii_whitespace().nth(1)?.parse().ok()
+    Families::of_now(&mut Reader::default()).tree(pid, TREE_MAX)
 }
 
 #[cfg(test)]
@@ -235,14 +187,15 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let me = std::process::id();
-        assert!(look(me).unwrap().memory_bytes > 100_000);
-        assert!(descriptors(me).unwrap() >= 3);
+        let (me, mut reader) = (std::process::id(), Reader::default());
+        let alone = look(&mut reader, me).unwrap().memory_bytes;
+        assert!(alone > 100_000);
         assert_eq!(tree(me)[0], me);
-        let family = Families::of_now().look(me).unwrap();
-        assert!(family.memory_bytes >= look(me).unwrap().memory_bytes / 2);
-        assert!(Families::of_now().look(u32::MAX).is_none());
-        assert!(look(u32::MAX).is_none());
+        let families = Families::of_now(&mut reader);
+        let family = look_at_tree(&mut reader, &families, me).unwrap();
+        assert!(family.memory_bytes >= alone / 2);
+        assert!(look_at_tree(&mut reader, &families, u32::MAX).is_none());
+        assert!(look(&mut reader, u32::MAX).is_none());
     }
 
     #[test]
