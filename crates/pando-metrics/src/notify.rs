@@ -46,7 +46,7 @@ impl Notifier {
         }
     }
 
-    /// Never waits. What goes to one webhook goes as one message.
+    /// Never waits. What goes to one webhook goes as one message, of [`MAX_BATCH`] at most.
     pub fn send(&mut self, told: &[Transition], host: &str) {
         let mut hooks: BTreeMap<&str, Vec<&Transition>> = BTreeMap::new();
         for one in told {
@@ -56,11 +56,10 @@ impl Notifier {
                     Notify::Webhook { url } => hooks.entry(url).or_default().push(one),
                     Notify::Command { line } => {
                         let job = command::Job::new(line, one, host, &self.home);
-                        let run = command::run;
                         hand(
                             &mut self.commands,
                             "alert-command",
-                            run,
+                            command::run,
                             job,
                             place,
                             &self.problems,
@@ -69,25 +68,25 @@ impl Notifier {
                 }
             }
         }
-        for (url, batch) in hooks {
+        for (url, all) in hooks {
             let place = Notify::Webhook {
                 url: url.to_owned(),
             };
-            let batch = &batch[..batch.len().min(MAX_BATCH)];
-            let job = webhook::Job {
-                url: url.to_owned(),
-                place: place.place(),
-                body: message::json(batch, host).to_string(),
-            };
-            let run = webhook::run;
-            hand(
-                &mut self.webhooks,
-                "alert-webhook",
-                run,
-                job,
-                &place,
-                &self.problems,
-            );
+            for batch in all.chunks(MAX_BATCH) {
+                let job = webhook::Job {
+                    url: url.to_owned(),
+                    place: place.place(),
+                    body: message::json(batch, host).to_string(),
+                };
+                hand(
+                    &mut self.webhooks,
+                    "alert-webhook",
+                    webhook::run,
+                    job,
+                    &place,
+                    &self.problems,
+                );
+            }
         }
     }
 

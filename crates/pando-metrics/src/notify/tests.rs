@@ -38,6 +38,26 @@ fn a_webhook_gets_all_of_a_second_in_one_message_and_is_asked_again() {
 }
 
 #[test]
+fn more_than_one_message_holds_are_several() {
+    let (url, thread) = receiver(&["200 OK", "200 OK"]);
+    let told: Vec<Transition> = (0..MAX_BATCH + 1)
+        .map(|n| {
+            one(
+                &format!("rule{n}"),
+                vec![Notify::Webhook { url: url.clone() }],
+            )
+        })
+        .collect();
+    Notifier::new("/home".into()).send(&told, "web-1");
+    let seen = thread.join().unwrap();
+    let count = |body: &[u8]| {
+        let message: serde_json::Value = serde_json::from_slice(body).unwrap();
+        message["alerts"].as_array().unwrap().len()
+    };
+    assert_eq!((count(&seen[0].1), count(&seen[1].1)), (MAX_BATCH, 1));
+}
+
+#[test]
 fn what_cannot_be_delivered_is_told_without_the_secret() {
     let (url, thread) = receiver(&["404 Not Found", "200 OK"]);
     let mut notifier = Notifier::new("/home".into());
