@@ -17,21 +17,28 @@ static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 /// # Errors
 /// When the whole range is in use.
 pub fn free() -> io::Result<u16> {
+    free_run(1)
+}
+
+/// The first of so many ports in a row that nothing listens on and no sister test is given.
+///
+/// # Errors
+/// When there are none.
+pub fn free_run(count: u16) -> io::Result<u16> {
     let mut next = NEXT
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut candidate = next.map_or_else(start_of_process, Ok)?;
     for _ in FIRST..LAST {
-        let port = candidate;
-        candidate = if candidate >= LAST {
-            FIRST
-        } else {
-            candidate + 1
-        };
-        if is_free(port) {
-            *next = Some(candidate);
-            return Ok(port);
+        if candidate > LAST - count {
+            candidate = FIRST;
         }
+        let run = candidate..candidate + count;
+        if run.clone().all(is_free) {
+            *next = Some(run.end);
+            return Ok(run.start);
+        }
+        candidate += 1;
     }
     Err(io::Error::new(
         io::ErrorKind::AddrInUse,

@@ -259,7 +259,8 @@ fn npm_start_runs_as_it_is() -> anyhow::Result<()> {
 #[test]
 fn any_command_gets_a_port_each() -> anyhow::Result<()> {
     let pando = Pando::new()?;
-    let port = port::free()?;
+    // Each instance has the next one.
+    let port = port::free_run(2)?;
     let command = "exec python3 -m http.server $PORT";
     let args = [
         "start",
