@@ -2,6 +2,7 @@
 const express = require("express");
 const app = express();
 app.get("/users/:id", (req, res) => res.json({ id: req.params.id }));
+app.get("/organisations/:organisationIdentifier/repositories/:repositoryIdentifier", (req, res) => res.end());
 app.get("/fails", (req, res) => res.status(500).end());
 app.get("/says/:word", (req, res) => {
   console.log(`heard <b>${req.params.word}</b>`);

@@ -11,6 +11,9 @@ use e2e::{Pando, app, npm, wait_within};
 /// The whole visit, on a loaded machine.
 const VISIT_LIMIT: Duration = Duration::from_secs(400);
 
+/// No place at which a line may be broken: 64 characters, as long as a name may be.
+const UNBROKEN: &str = "thisnamehasnoplaceatwhichalinemaybebrokenandisaslongasitmaybe064";
+
 #[test]
 fn a_browser_sees_everything() -> anyhow::Result<()> {
     let modules = npm::install(&["express@5", "playwright-core"])?.join("node_modules");
@@ -20,10 +23,16 @@ fn a_browser_sees_everything() -> anyhow::Result<()> {
     let port = e2e::port::free()?;
     pando.env("PORT", port.to_string());
     pando.env("NODE_PATH", modules.clone());
-    let script = app("dashboard_app.js").display().to_string();
+    // A path and a name that are wider than a phone, as deployed apps have them.
+    let path = format!("{UNBROKEN}/{UNBROKEN}.js");
+    let script = pando.write(&path, &std::fs::read_to_string(app("dashboard_app.js"))?)?;
+    let script = script.display().to_string();
     pando
         .cmd(&["start", &script, "--name", "api", "-i", "2"])?
         .ok()?;
+    let idle = pando.write("idle.js", "setInterval(() => {}, 1000)")?;
+    let idle = idle.display().to_string();
+    pando.cmd(&["start", &idle, "--name", UNBROKEN])?.ok()?;
     let mut dashboard = pando
         .command(&["dashboard", "--json"])
         .stdout(Stdio::piped())
