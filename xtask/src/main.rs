@@ -25,7 +25,7 @@ cargo xtask VERB
   bench gateway [--quick] [--only TABLE,...] [--peers nginx,haproxy,caddy,pando]
                            the gateway beside its peers: cpu latency stall kill idle websocket
   bench agent [--quick] [--only TABLE,...] [--nodes 20,24] [--variants nothing,pando,prom,pm2,otel]
-                           CPU and memory of measuring inside an app: http express busy
+                           CPU and memory of measuring inside an app: switch http express busy
   conformance              every case of httpwg-cli against the gateway (HTTP/2)
   soak [--minutes N]       crashes, stalls, reloads and upgrades at random, under load
   fuzz [--seconds N]       every fuzz target for so long (needs a nightly toolchain)

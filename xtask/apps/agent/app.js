@@ -2,6 +2,9 @@
 // takes about a millisecond of CPU.
 'use strict';
 const { createRequire } = require('module');
+// Read by switch.js.
+const served = { count: 0 };
+process.benchServed = served;
 // Packages lie where the bench installed them.
 const need = createRequire(`${process.env.PACKAGES}/`);
 
@@ -17,14 +20,20 @@ function work(rounds) {
 function express(answer) {
   const app = need('express')();
   if (process.env.VARIANT === 'prom') app.use(need('express-prom-bundle')({ includeMethod: true, includePath: true }));
-  app.get('/users/:id', (request, response) => response.end(answer()));
+  app.get('/users/:id', (request, response) => {
+    served.count++;
+    response.end(answer());
+  });
   return app;
 }
 
 const hello = () => 'hello\n';
 const rounds = Number(process.env.ROUNDS);
 const server = {
-  http: () => require('http').createServer((request, response) => response.end('hello\n')),
+  http: () => require('http').createServer((request, response) => {
+    served.count++;
+    response.end('hello\n');
+  }),
   express: () => require('http').createServer(express(hello)),
   busy: () => require('http').createServer(express(() => work(rounds))),
 }[process.env.APP]();

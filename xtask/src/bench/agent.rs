@@ -2,10 +2,12 @@
 //! same app without.
 //!
 //! Base and variant run at the same time on one core, each with its own load from another core, so
-//! that what else the machine does falls on both alike; then they change places. CPU is the time on
+//! that what else the machine does falls on both alike; then they change places. That tells the
+//! peers apart; for what a percent is, the table `switch` turns the agent on and off in one process. CPU is the time on
 //! a core of all threads (`/proc/PID/task/*/schedstat`), over the requests answered.
 
 mod pair;
+mod switch;
 mod variant;
 
 use std::path::PathBuf;
@@ -18,7 +20,8 @@ use crate::{debian, shell};
 use pair::{Figures, Plan};
 use variant::Variant;
 
-pub const TABLES: [Table<Lab>; 3] = [
+pub const TABLES: [Table<Lab>; 4] = [
+    ("switch", switch::table),
     ("http", |lab| lab.table("http", "Hello world on bare http")),
     ("express", |lab| {
         lab.table("express", "Hello world on Express 5")

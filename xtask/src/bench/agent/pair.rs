@@ -15,7 +15,7 @@ use super::Lab;
 use super::variant::Variant;
 use crate::bench::wrk::Wrk;
 
-const CONNECTIONS: u32 = 16;
+pub const CONNECTIONS: u32 = 16;
 const WARM_UP_SECONDS: u64 = 2;
 /// Round trips of a small object: about a millisecond.
 const BUSY_ROUNDS: &str = "8";
@@ -37,10 +37,29 @@ pub struct Figures {
     pub more_mib: Vec<f64>,
 }
 
-struct App {
-    child: Child,
-    url: String,
+pub struct App {
+    pub child: Child,
+    pub url: String,
     name: &'static str,
+}
+
+impl App {
+    /// Started, and answering.
+    pub fn spawn(mut command: Command, app: &str, name: &'static str) -> anyhow::Result<Self> {
+        let port = e2e::port::free()?;
+        command.env("PORT", port.to_string());
+        let child = command.spawn().context("taskset does not start")?;
+        let path = if app == "http" { "/" } else { "/users/7" };
+        let app = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}{path}"),
+            name,
+        };
+        wait::for_true("the app answers", || {
+            http::get(local(port), path).is_ok_and(|answer| answer.status == 200)
+        })?;
+        Ok(app)
+    }
 }
 
 impl Drop for App {
@@ -89,7 +108,18 @@ pub fn measure(
 }
 
 fn start(lab: &Lab, node: &Path, app: &str, variant: Variant) -> anyhow::Result<App> {
-    let port = e2e::port::free()?;
+    let mut command = command(lab, node, app, variant);
+    let theirs = match variant {
+        Variant::Pando => Some(listen(&mut command, lab, &[])?),
+        Variant::Nothing | Variant::PromBundle | Variant::Pm2 | Variant::OpenTelemetry => None,
+    };
+    let app = App::spawn(command, app, variant.name());
+    drop(theirs);
+    app
+}
+
+/// The app on its core, without its port.
+pub fn command(lab: &Lab, node: &Path, app: &str, variant: Variant) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", &lab.app_core.to_string()]).arg(node);
     if let Some(file) = variant.preload() {
@@ -97,7 +127,6 @@ fn start(lab: &Lab, node: &Path, app: &str, variant: Variant) -> anyhow::Result<
     }
     command
         .arg(lab.apps.join("app.js"))
-        .env("PORT", port.to_string())
         .env("APP", app)
         .env("VARIANT", variant.key())
         .env("ROUNDS", BUSY_ROUNDS)
@@ -105,26 +134,12 @@ fn start(lab: &Lab, node: &Path, app: &str, variant: Variant) -> anyhow::Result<
         .env("NODE_ENV", "production")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    let theirs = match variant {
-        Variant::Pando => Some(listen(&mut command, lab)?),
-        Variant::Nothing | Variant::PromBundle | Variant::Pm2 | Variant::OpenTelemetry => None,
-    };
-    let child = command.spawn().context("taskset does not start")?;
-    drop(theirs);
-    let path = if app == "http" { "/" } else { "/users/7" };
-    let app = App {
-        child,
-        url: format!("http://127.0.0.1:{port}{path}"),
-        name: variant.name(),
-    };
-    wait::for_true("the app answers", || {
-        http::get(local(port), path).is_ok_and(|answer| answer.status == 200)
-    })?;
-    Ok(app)
+    command
 }
 
-/// The preload's environment and its socket, which a thread reads until it ends.
-fn listen(command: &mut Command, lab: &Lab) -> anyhow::Result<OwnedFd> {
+/// The preload's environment and its socket, which a thread reads until it ends. `before` is loaded
+/// before it.
+pub fn listen(command: &mut Command, lab: &Lab, before: &[&Path]) -> anyhow::Result<OwnedFd> {
     let pair = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -133,7 +148,11 @@ fn listen(command: &mut Command, lab: &Lab) -> anyhow::Result<OwnedFd> {
     )?;
     let (ours, theirs) = pair;
     rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC)?;
-    command.env("NODE_OPTIONS", format!("--require={}", lab.agent.display()));
+    let files = before.iter().copied().chain([lab.agent.as_path()]);
+    let requires: Vec<String> = files
+        .map(|file| format!("--require={}", file.display()))
+        .collect();
+    command.env("NODE_OPTIONS", requires.join(" "));
     command.env("PANDO_AGENT_FD", theirs.as_raw_fd().to_string());
     thread::spawn(move || {
         let mut datagram = vec![0; MAX_DATAGRAM];
