@@ -37,6 +37,15 @@ struct Bad {
     last_us: u64,
 }
 
+/// What was heard beside reports.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The first bad report of each worker.
+    pub bad: Vec<(Reporter, String)>,
+    /// Whose sockets nobody can write to any more.
+    pub ended: Vec<Reporter>,
+}
+
 impl Agents {
     pub fn new() -> Self {
         Self {
@@ -56,16 +65,15 @@ impl Agents {
         });
     }
 
-    /// Reads what is there. `take` is given each report and whose it is. Returns the first bad
-    /// one of each worker.
+    /// Reads what is there. `take` is given each report and whose it is.
     pub fn read(
         &mut self,
         now_us: u64,
         mut take: impl FnMut(&Reporter, Option<Report>) -> Taken,
-    ) -> Vec<(Reporter, String)> {
+    ) -> Heard {
         // One byte more than there may be tells of those that are too long.
         self.buffer.resize(MAX_REPORT_BYTES + 1, 0);
-        let mut firsts = Vec::new();
+        let mut heard = Heard::default();
         let buffer = &mut self.buffer;
         self.sockets.retain_mut(|agent| {
             // Nobody knows it yet: its reports wait in the socket. Or nobody knows it any more.
@@ -74,11 +82,14 @@ impl Agents {
             }
             let (open, why) = agent.read(now_us, buffer, &mut take);
             if let Some(why) = why {
-                firsts.push((agent.from.clone(), why));
+                heard.bad.push((agent.from.clone(), why));
+            }
+            if !open {
+                heard.ended.push(agent.from.clone());
             }
             open
         });
-        firsts
+        heard
     }
 
     /// What is wrong with reports, for the picture.
@@ -187,11 +198,11 @@ mod tests {
             taken += u32::from(report.is_some());
             Taken::Yes
         };
-        let bad = agents.read(5, &mut take);
+        let bad = agents.read(5, &mut take).bad;
         assert_eq!(bad.len(), 1);
         assert!(bad[0].1.contains("not a report"), "{bad:?}");
         assert!(say(&theirs, b"more"));
-        assert!(agents.read(5, &mut take).is_empty());
+        assert!(agents.read(5, &mut take).bad.is_empty());
         assert_eq!(taken, 1);
         let problems = agents.problems(6);
         assert!(
@@ -200,7 +211,8 @@ mod tests {
         );
         assert!(agents.problems(PROBLEM_US * 2).is_empty());
         drop(theirs);
-        agents.read(7, |_, _| Taken::Yes);
+        let ended = agents.read(7, |_, _| Taken::Yes).ended;
+        assert_eq!(ended, [reporter(1)]);
         assert!(agents.sockets.is_empty());
     }
 

@@ -2,6 +2,7 @@
 //! clock, no files. Rates go by the caller's clock, never by what a worker says of time.
 
 mod app;
+mod broken;
 mod counts;
 mod endpoints;
 mod gateway;
@@ -35,6 +36,8 @@ pub(crate) use endpoints::SLOT_S;
 
 /// Events that wait for the next picture.
 const EVENTS_MAX: usize = 256;
+/// Problems of preloads in one picture.
+const PROBLEMS_MAX: usize = 16;
 /// Requests that one report can be about.
 const REQUESTS_MAX: u64 = 10_000_000;
 /// Lengths of a second that are believed.
@@ -122,11 +125,40 @@ impl Engine {
         if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
             return Taken::Nonsense;
         }
-        if app.report(us, id, report) {
-            Taken::Yes
-        } else {
-            Taken::TooMany
+        let broken = report.broken.clone();
+        if !app.report(us, id, report) {
+            return Taken::TooMany;
         }
+        let mut told = Vec::new();
+        for text in broken
+            .iter()
+            .filter_map(|broken| app.told_broken.first(broken))
+        {
+            told.push(Event {
+                time_ms: self.at.time_ms,
+                app: from.app.clone(),
+                worker: Some(from.instance),
+                kind: broken::EVENT.into(),
+                text,
+            });
+        }
+        told.into_iter().for_each(|event| self.event(event));
+        Taken::Yes
+    }
+
+    /// Nobody can report on its socket any more.
+    pub fn agent_ended(&mut self, from: &Reporter) {
+        let app = self.apps.get_mut(&from.app);
+        if let Some(worker) = app.and_then(|app| app.workers.get_mut(&(from.instance, from.worker)))
+        {
+            worker.agent_ended();
+        }
+    }
+
+    /// What of the apps is not measured, for the picture.
+    pub fn problems(&self) -> Vec<String> {
+        let problems = self.apps.values().flat_map(App::problems);
+        problems.take(PROBLEMS_MAX).collect()
     }
 
     /// The processes to sample.

@@ -211,6 +211,7 @@ impl Monitor {
         self.keeper.add(&second, self.outlets.settings().disk_bytes);
         let mut now = self.engine.picture(false);
         now.problems = self.agents.problems(us);
+        now.problems.extend(self.engine.problems());
         now.problems.extend(self.keeper.problems());
         now.events = self.engine.take_events();
         let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());
@@ -228,10 +229,13 @@ impl Monitor {
 
     fn read_agents(&mut self, now_ms: i64, us: u64) {
         let engine = &mut self.engine;
-        let bad = self
+        let heard = self
             .agents
             .read(us, |from, report| engine.report(us, from, report));
-        for (from, why) in bad {
+        for from in heard.ended {
+            engine.agent_ended(&from);
+        }
+        for (from, why) in heard.bad {
             let Reporter { app, instance, .. } = from;
             tracing::warn!(%app, worker.instance = instance, %why, "a report of a preload was not taken");
             self.engine.event(Event {

@@ -16,6 +16,10 @@ pub const MAX_REPORT_BYTES: usize = 128 * 1024;
 pub const MAX_NAME_BYTES: usize = 200;
 /// Rows of one report; the preload keeps to [`crate::MAX_ENDPOINTS`].
 pub const MAX_ROWS: usize = 512;
+/// Parts of a preload that one report can call broken; it has fewer.
+pub const MAX_BROKEN: usize = 16;
+/// A longer reason is cut.
+const MAX_WHY_BYTES: usize = 400;
 
 /// One thread's report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +46,19 @@ pub struct Report {
     pub outgoing: Vec<Outgoing>,
     /// Reports that found no room since the last one that did.
     pub dropped: u32,
+    /// What of the preload does not work here, told in every report while it is so.
+    pub broken: Vec<Broken>,
+}
+
+/// A part that threw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Broken {
+    /// `http-server`, `http2-server`, `fastify`, `routes`, `outgoing`, `event-loop-delay`,
+    /// `event-loop-utilization`, `gc`, `heap`, `handles`, `threads`, `clock`, `drain`, `report`.
+    pub part: String,
+    /// `TypeError: no (at /srv/first.js:3:9)`.
+    pub why: String,
 }
 
 /// Event-loop delay: how much later than due a timer came.
@@ -167,27 +184,32 @@ pub fn parse(bytes: &[u8]) -> Result<Report, BadReport> {
             *time = 0.0;
         }
     }
-    cut(&mut report.node);
+    cut(&mut report.node, MAX_NAME_BYTES);
+    report.broken.truncate(MAX_BROKEN);
+    for broken in &mut report.broken {
+        cut(&mut broken.part, MAX_NAME_BYTES);
+        cut(&mut broken.why, MAX_WHY_BYTES);
+    }
     for route in &mut report.routes {
-        cut(&mut route.method);
-        cut(&mut route.route);
+        cut(&mut route.method, MAX_NAME_BYTES);
+        cut(&mut route.route, MAX_NAME_BYTES);
         let count = route.latency.count().saturating_add(route.streams);
         route.errors_4xx = route.errors_4xx.min(count);
         route.errors_5xx = route.errors_5xx.min(count - route.errors_4xx);
         route.aborted = route.aborted.min(count);
     }
     for out in &mut report.outgoing {
-        cut(&mut out.kind);
-        cut(&mut out.peer);
+        cut(&mut out.kind, MAX_NAME_BYTES);
+        cut(&mut out.peer, MAX_NAME_BYTES);
         out.errors = out.errors.min(out.latency.count());
     }
     Ok(report)
 }
 
 /// At a character's end; control characters would disturb a terminal.
-fn cut(text: &mut String) {
+fn cut(text: &mut String, max_bytes: usize) {
     text.retain(|c| !c.is_control());
-    let end = text.floor_char_boundary(MAX_NAME_BYTES);
+    let end = text.floor_char_boundary(max_bytes);
     text.truncate(end);
 }
 
@@ -227,6 +249,16 @@ mod tests {
         let route = &report.routes[0];
         assert_eq!((route.errors_4xx, route.errors_5xx), (3, 0));
         assert_eq!(route.method, "GET");
+    }
+
+    #[test]
+    fn what_is_broken_is_bounded() {
+        let one = format!(r#"{{"part":"gc\u0007","why":"{}"}}"#, "é".repeat(1_000));
+        let many = vec![one; 40].join(",");
+        let report = parse(format!(r#"{{"v":1,"broken":[{many}]}}"#).as_bytes()).unwrap();
+        assert_eq!(report.broken.len(), MAX_BROKEN);
+        assert_eq!(report.broken[0].part, "gc");
+        assert_eq!(report.broken[0].why.len(), MAX_WHY_BYTES);
     }
 
     proptest! {

@@ -7,11 +7,13 @@
 /// To be written to a file whose name ends in `.js` (or `.cjs`, where a package.json says `"type": "module"`).
 pub const SOURCE: &str = concat!(
     include_str!("preload/head.js"),
+    include_str!("preload/parts.js"),
     include_str!("preload/histogram.js"),
     include_str!("preload/fold.js"),
     include_str!("preload/routes.js"),
     include_str!("preload/fastify.js"),
     include_str!("preload/server.js"),
+    include_str!("preload/http2.js"),
     include_str!("preload/outgoing.js"),
     include_str!("preload/runtime.js"),
     include_str!("preload/report.js"),

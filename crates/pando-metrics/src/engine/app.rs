@@ -10,6 +10,7 @@ use monitor_spec::state;
 use monitor_spec::{MAX_ENDPOINTS, agent};
 
 use super::Moment;
+use super::broken::{self, Told};
 use super::counts::Counts;
 use super::endpoints::{Name, Rows};
 use super::gateway::some;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     outgoing: Rows,
     edge_in_flight: u64,
     last_report_us: Option<u64>,
+    /// Broken parts of its preloads that an event was told of.
+    pub told_broken: Told,
 }
 
 /// Requests as one of both sees them.
@@ -95,6 +98,25 @@ impl App {
         };
         self.last_report_us = Some(now_us);
         worker.report(now_us, report)
+    }
+
+    /// What its preloads do not measure.
+    pub fn problems(&self) -> Vec<String> {
+        let name = &self.told.name;
+        let mut problems = broken::problems(name, self.workers.values().map(Worker::broken));
+        let mut silent = self.workers.values().filter(|worker| worker.is_silent());
+        if self.told.agent
+            && let Some(first) = silent.next()
+        {
+            problems.push(format!(
+                "the preload of {name}.{} reports nothing ({} workers of {name} are so): their requests, event loop and \
+                 heap are not seen from inside. Most often the app closes descriptors that it did not open, \
+                 or another preload replaces `fs` or timers; see docs/agent.md",
+                first.told.instance,
+                1 + silent.count(),
+            ));
+        }
+        problems
     }
 
     /// Requests that the gateway sent to it.

@@ -304,3 +304,74 @@ fn a_deleted_app_leaves_nothing() {
     assert!(world.engine.picture(true).apps.is_empty());
     assert!(world.engine.totals().endpoints.is_empty());
 }
+
+#[test]
+fn a_broken_part_is_told_once_an_app_and_shown_as_long_as_it_is() {
+    let mut world = World::new(2);
+    let broken = |why: &str| agent::Report {
+        broken: vec![agent::Broken {
+            part: "gc".into(),
+            why: why.into(),
+        }],
+        ..report("/a", latencies([1]), 0)
+    };
+    for second in 0..3 {
+        assert!(world.report(0, broken("TypeError: no")));
+        assert!(world.report(1, broken("TypeError: no")));
+        world.tick();
+        let events = world.engine.take_events();
+        assert_eq!(events.len(), usize::from(second == 0), "{events:?}");
+        if let Some(event) = events.first() {
+            assert_eq!(
+                (event.kind.as_str(), event.worker),
+                ("preload-broken", Some(0))
+            );
+            assert!(
+                event
+                    .text
+                    .contains("garbage collections here: TypeError: no")
+            );
+        }
+    }
+    assert_eq!(
+        world.engine.problems(),
+        ["the preload of api cannot measure garbage collections in 2 of 2 workers: TypeError: no"]
+    );
+    for instance in 0..2 {
+        world.report(instance, report("/a", latencies([1]), 0));
+    }
+    world.tick();
+    assert!(world.engine.problems().is_empty());
+}
+
+#[test]
+fn a_preload_that_never_speaks_or_stops_is_no_loop_that_stands_still() {
+    let mut world = World::new(1);
+    let mut state = state_of(1);
+    state.apps[0].agent = true;
+    state.apps[0].workers[0].state = "ready".into();
+    world.engine.state(state);
+    world.report(0, report("/a", latencies([1]), 0));
+    world.tick();
+    let from = Reporter {
+        app: "api".into(),
+        worker: 10,
+        instance: 0,
+    };
+    world.engine.agent_ended(&from);
+    for _ in 0..29 {
+        world.tick();
+    }
+    assert!(world.engine.problems().is_empty());
+    world.tick();
+    let problems = world.engine.problems();
+    assert!(
+        problems[0].contains("the preload of api.0 reports nothing"),
+        "{problems:?}"
+    );
+    let worker = world.app().workers.remove(0);
+    assert!(!worker.agent && worker.lag_max_us.is_none(), "{worker:?}");
+    world.report(0, report("/a", latencies([1]), 0));
+    world.tick();
+    assert!(world.engine.problems().is_empty());
+}

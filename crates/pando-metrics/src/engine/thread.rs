@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use monitor_spec::agent::{Delay, Gc, Heap, Outgoing, Report, Route};
+use monitor_spec::agent::{Broken, Delay, Gc, Heap, Outgoing, Report, Route};
 
 use super::leak::{Leak, Of};
 
@@ -23,6 +23,8 @@ pub(crate) struct Thread {
     pub leak: Leak,
     pub handles: u32,
     pub in_flight: u32,
+    /// What its preload cannot do, by its last report.
+    pub broken: Vec<Broken>,
 }
 
 /// What a thread did in a second.
@@ -46,6 +48,7 @@ impl Thread {
             leak: Leak::new(Of::Floors),
             handles: 0,
             in_flight: 0,
+            broken: Vec::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Thread {
             add_gc(&mut beat.gc, report.gc, limit);
             self.handles = report.handles;
             self.in_flight = report.in_flight;
+            self.broken = report.broken;
             self.note_heap(now_s, report.heap, report.gc.major.count > 0);
             beat.routes.extend(report.routes);
             beat.outgoing.extend(report.outgoing);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use histogram::Histogram;
-use monitor_spec::agent::{Delay, Gc, Heap, Outgoing, Report, Route};
+use monitor_spec::agent::{Broken, Delay, Gc, Heap, Outgoing, Report, Route};
 use monitor_spec::metric::Metric;
 use monitor_spec::now::{self, Source};
 use monitor_spec::state;
@@ -22,6 +22,8 @@ use crate::totals::{Endpoint as Requests, Worker as Counts};
 const THREADS_MAX: usize = 32;
 /// A preload that has been silent for so long is behind a loop that stands still.
 const OVERDUE_US: u64 = 3_000_000;
+/// A worker in service whose preload has said nothing for so long will not speak.
+const SILENT_S: f64 = 30.0;
 /// Between two reports.
 const BEAT_US: u64 = 1_000_000;
 /// A thread that has been silent for so long has ended.
@@ -34,6 +36,8 @@ pub(crate) struct Worker {
     /// Reports have come.
     pub agent: bool,
     last_report_us: u64,
+    /// For how long it has been ready without a preload that speaks.
+    silent_s: f64,
     threads: BTreeMap<u32, Thread>,
     inside: Recent,
     pub edge: Edge,
@@ -92,6 +96,7 @@ impl Worker {
             node: None,
             agent: false,
             last_report_us: 0,
+            silent_s: 0.0,
             threads: BTreeMap::new(),
             inside: Recent::default(),
             edge: Edge::default(),
@@ -125,6 +130,24 @@ impl Worker {
         thread.report(now_us, report)
     }
 
+    /// It is seen from outside from now on, not as a loop that stands still.
+    pub fn agent_ended(&mut self) {
+        self.agent = false;
+        self.threads.clear();
+    }
+
+    /// What is broken in its preload, by the last report of each thread.
+    pub fn broken(&self) -> Vec<&Broken> {
+        self.threads
+            .values()
+            .flat_map(|thread| &thread.broken)
+            .collect()
+    }
+
+    pub fn is_silent(&self) -> bool {
+        self.silent_s >= SILENT_S
+    }
+
     /// For how long a preload that did report has said nothing.
     fn overdue_us(&self, now_us: u64) -> Option<u64> {
         let silent = now_us.saturating_sub(self.last_report_us);
@@ -133,6 +156,13 @@ impl Worker {
 
     pub fn second(&mut self, at: Moment, sample: Option<&Sample>) -> WorkerSecond {
         let mut second = WorkerSecond::default();
+        let serves = self.told.pid.is_some() && self.told.state == "ready";
+        let silent = serves && !self.agent;
+        self.silent_s = if silent {
+            self.silent_s + at.seconds
+        } else {
+            0.0
+        };
         self.beats(at, &mut second);
         if let Some(sample) = sample {
             self.sampled(at, sample, &mut second);

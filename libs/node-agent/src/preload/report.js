@@ -38,22 +38,32 @@ class Reporter {
     this.stop = () => timers.clearTimeout(this.timer);
   }
 
+  // A report that throws is left out: what it was about goes with the next one that does not.
   tick() {
+    broken.delete('report');
     try {
       const { text, rows } = this.build();
       this.send(text, rows);
-    } catch {
-      this.stop();
+    } catch (error) {
+      fails('report', error);
+      if (this.socket.write(this.bareText()) === 'gone') this.stop();
     }
   }
 
+  // Nothing but that something is wrong.
+  bareText() {
+    return `{"v":${VERSION},"thread":${this.thread},"node":${this.node}${brokenText()}}`;
+  }
+
   build() {
-    const { runtime, server, now } = this.parts;
+    const { runtime, server, http2, now } = this.parts;
     this.seen = now();
     const took = decimal(this.seen - this.last);
     const head = `"v":${VERSION},"thread":${this.thread},"node":${this.node},"took_ms":${took}`;
-    const numbers = `"in_flight":${Math.max(0, server.inFlight)},"dropped":${this.dropped}`;
-    const fixed = `{${head},${runtime.text()},${numbers}`;
+    const measured = runtime.text();
+    const inFlight = (broken.has('http-server') ? 0 : server.inFlight) + (broken.has('http2-server') ? 0 : http2.inFlight);
+    const numbers = `"in_flight":${Math.max(0, inFlight)},"dropped":${this.dropped}${brokenText()}`;
+    const fixed = `{${head},${measured === '' ? '' : `${measured},`}${numbers}`;
     const rows = [];
     const budget = { left: this.maxBytes - fixed.length };
     const routes = this.rows(this.parts.router.table, budget, rows);

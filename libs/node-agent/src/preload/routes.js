@@ -83,8 +83,18 @@ class Router {
     this.mounted = false;
   }
 
-  // `url` is the target as it came, before any middleware changed it.
+  // `url` is the target as it came, before any middleware changed it. What the app hung on its
+  // request may throw; the request counts all the same.
   row(request, response, url) {
+    try {
+      return this.find(request, response, url);
+    } catch (error) {
+      fails('routes', error);
+      return this.table.other;
+    }
+  }
+
+  find(request, response, url) {
     const mark = request[MARK];
     if (mark !== undefined) return mark;
     const route = request.route;

@@ -107,40 +107,42 @@ class Handles {
 }
 
 class Runtime {
-  constructor(hooks, now, guard) {
-    const or = (make) => {
-      try {
-        return make();
-      } catch {
-        return undefined;
-      }
-    };
-    this.delay = or(() => new Delay(hooks));
-    this.utilization = or(() => new Utilization(hooks.performance));
-    this.collections = or(() => new Collections(hooks, guard));
+  constructor(hooks, now) {
+    startPart('event-loop-delay', () => { this.delay = new Delay(hooks); });
+    startPart('event-loop-utilization', () => { this.utilization = new Utilization(hooks.performance); });
+    startPart('gc', (guard) => { this.collections = new Collections(hooks, guard); });
     this.handles = new Handles(now);
-    this.limit = or(() => require('v8').getHeapStatistics().heap_size_limit) || 0;
+    this.limit = askPart('heap', () => require('v8').getHeapStatistics().heap_size_limit) || 0;
   }
 
+  // What throws is left out.
   text() {
-    const parts = [`"delay":${this.delay ? this.delay.text() : 'null'}`];
-    if (this.utilization) parts.push(this.utilization.text());
-    if (this.collections) parts.push(`"gc":${this.collections.text()}`);
+    const { delay, utilization, collections } = this;
+    const parts = [
+      delay && askPart('event-loop-delay', () => `"delay":${delay.text()}`),
+      utilization && askPart('event-loop-utilization', () => utilization.text()),
+      collections && `"gc":${collections.text()}`,
+      askPart('heap', () => `"heap":${this.heapText()}`),
+      askPart('handles', () => `"handles":${this.handles.read()}`),
+    ];
+    return parts.filter(Boolean).join(',');
+  }
+
+  heapText() {
     const memory = memoryUsage();
     const floor = this.collections && this.collections.floor;
-    parts.push(`"heap":${stringify({
+    return stringify({
       used_bytes: memory.heapUsed,
       total_bytes: memory.heapTotal,
       limit_bytes: this.limit,
       floor_bytes: floor,
       external_bytes: memory.external,
       array_buffers_bytes: memory.arrayBuffers || 0,
-    })}`, `"handles":${this.handles.read()}`);
-    return parts.join(',');
+    });
   }
 
   clear() {
-    if (this.delay) this.delay.clear();
+    if (this.delay) askPart('event-loop-delay', () => this.delay.clear());
     if (this.utilization) this.utilization.clear();
     if (this.collections) this.collections.clear();
   }

@@ -17,48 +17,56 @@ function quote(text) {
   return stringify(name.length > MAX_NAME ? name.slice(0, MAX_NAME) : name);
 }
 
-// A function of which no exception gets out: after the first it does nothing any more.
-function guard(work) {
-  let broken = false;
-  return (argument) => {
-    if (broken) return;
-    try {
-      work(argument);
-    } catch {
-      broken = true;
-    }
-  };
-}
-
 // The inherited descriptor's number, taken out of the environment so that children do not see it.
 function takeFd() {
   const { env } = process;
   const given = env[FD_VARIABLE];
   const own = String(process.pid);
   if (given === undefined && env[PID_VARIABLE] !== own) return undefined;
-  const threads = require('worker_threads');
-  if (!threads.isMainThread) return { fd: threads.getEnvironmentData(THREAD_DATA), thread: threads.threadId };
+  let threads;
+  startPart('threads', () => { threads = require('worker_threads'); });
+  if (threads !== undefined && !threads.isMainThread) {
+    return { fd: threads.getEnvironmentData(THREAD_DATA), thread: threads.threadId };
+  }
   if (given === undefined) return undefined;
   delete env[FD_VARIABLE];
   env[PID_VARIABLE] = own;
   const fd = Number(given);
-  threads.setEnvironmentData(THREAD_DATA, fd);
+  if (threads !== undefined) threads.setEnvironmentData(THREAD_DATA, fd);
   return { fd, thread: 0 };
 }
 
+// Milliseconds of a monotonic clock, whatever the app did to the usual one.
+function clock(hooks) {
+  const performance = hooks.performance || globalThis.performance;
+  try {
+    const now = performance.now.bind(performance);
+    if (now() >= 0) return now;
+  } catch (error) {
+    fails('clock', error);
+  }
+  const { hrtime } = process;
+  return () => {
+    const [seconds, ns] = hrtime();
+    return seconds * 1e3 + ns / 1e6;
+  };
+}
+
 function startReports(fd, thread, channels, timers) {
-  const hooks = require('perf_hooks');
   const socket = new Socket(require('fs'), fd);
   if (!socket.isSocket) return;
-  const now = hooks.performance.now.bind(hooks.performance);
+  const hooks = require('perf_hooks');
+  const now = clock(hooks);
   const router = new Router();
   const server = new HttpServer(router, now);
-  server.watch(channels, guard);
-  const runtime = new Runtime(hooks, now, guard);
-  new Fastify(router.table).watch(channels, guard);
+  startPart('http-server', (guard) => server.watch(channels, guard));
+  const http2 = new Http2Server(router, now);
+  startPart('http2-server', (guard) => http2.watch(channels, guard));
+  startPart('fastify', (guard) => new Fastify(router.table).watch(channels, guard));
   const outgoing = new Outgoing(now);
-  outgoing.watch(channels, guard);
-  new Reporter(socket, thread, { now, router, server, runtime, outgoing }).start(timers, Math.random);
+  startPart('outgoing', (guard) => outgoing.watch(channels, guard));
+  const runtime = new Runtime(hooks, now);
+  new Reporter(socket, thread, { now, router, server, http2, runtime, outgoing }).start(timers, Math.random);
 }
 
 function start() {
@@ -68,8 +76,10 @@ function start() {
   const { setTimeout, clearTimeout, setInterval, clearInterval } = require('timers');
   const timers = { setTimeout, clearTimeout, setInterval, clearInterval };
   if (taken.thread === 0) {
-    const isWorker = require('cluster').isWorker && typeof process.send === 'function';
-    if (isWorker) listenForDrain(channels, timers);
+    startPart('drain', () => {
+      const isWorker = require('cluster').isWorker && typeof process.send === 'function';
+      if (isWorker) listenForDrain(channels, timers);
+    });
   }
   if (Number.isInteger(taken.fd) && taken.fd > 2) startReports(taken.fd, taken.thread, channels, timers);
 }
