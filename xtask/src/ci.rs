@@ -3,7 +3,7 @@
 use crate::{debian, deny, shell, tidy};
 
 /// Programs that tests use beside Node and cargo, by Debian package.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("python3", "python3"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
@@ -15,6 +15,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("haproxy", "haproxy"),
     ("pebble", "pebble"),
     ("redis-server", "redis-server"),
+    ("mariadbd", "mariadb-server-core"),
     ("tmux", "tmux"),
     ("promtool", "prometheus"),
     ("chromium", "chromium"),

@@ -61,11 +61,12 @@ class Outgoing {
   watch(channels, guard) {
     const on = (name, work) => channels.channel(name).subscribe(guard(work));
     const begin = ({ request }) => this.since.set(request, this.now());
-    on('http.client.request.start', begin);
+    const fail = ({ request }) => this.end(request, request.getHeader('host'), true);
+    on('http.client.request.start', tellsErrors() ? begin : this.beginner(begin, guard(fail)));
     on('http.client.response.finish', ({ request, response }) => {
       this.end(request, request.getHeader('host'), response.statusCode >= 500);
     });
-    on('http.client.request.error', ({ request }) => this.end(request, request.getHeader('host'), true));
+    on('http.client.request.error', fail);
     const failed = new WeakSet();
     on('undici:request:create', begin);
     on('undici:request:headers', ({ request, response }) => {
@@ -77,10 +78,21 @@ class Outgoing {
       on(`${channel}:start`, (context) => this.since.set(context, this.now()));
       on(`${channel}:error`, (context) => failed.add(context));
       on(`${channel}:asyncEnd`, (context) => {
-        const peer = `${context.serverAddress}:${context.serverPort} ${what(context)}`;
-        this.end(context, peer, failed.has(context), kind);
+        this.end(context, `${place(context)} ${what(context)}`, failed.has(context), kind);
       });
     }
+  }
+
+  // A monitor of errors is no handler of them: what the app does not handle still ends it.
+  beginner(begin, fail) {
+    const { errorMonitor } = require('events');
+    const failed = function failed() {
+      fail({ request: this });
+    };
+    return (message) => {
+      begin(message);
+      message.request.once(errorMonitor, failed);
+    };
   }
 
   end(request, peer, isError, kind = 'http') {
@@ -93,9 +105,20 @@ class Outgoing {
   }
 }
 
+// Whether Node has a channel for errors of its client: surely from 22.12 on.
+function tellsErrors() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  return major > 22 || (major === 22 && minor >= 12);
+}
+
 // `http://host:80` as `host:80`.
 function origin(request) {
   return String(request.origin).replace(/^[a-z]+:\/\//, '');
+}
+
+// `127.0.0.1:3306`, or the path of a socket, which has no port.
+function place({ serverAddress, serverPort }) {
+  return serverPort === undefined ? serverAddress : `${serverAddress}:${serverPort}`;
 }
 
 // The first word of a statement: `SELECT`.
