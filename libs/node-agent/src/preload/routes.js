@@ -126,7 +126,7 @@ class Router {
     if (last !== undefined && last.base === base && last.method === method) return last.row;
     const pattern = patternText(route.path);
     if (pattern === undefined) return undefined;
-    const name = base !== '' && pattern === '/' ? base : foldedBase(base) + pattern;
+    const name = foldedBase(base) + (base !== '' && pattern === '/' ? '' : pattern);
     const row = this.table.row(method, name || '/');
     this.express.set(route, { base, method, row });
     return row;
