@@ -229,13 +229,13 @@ fn error_rates_want_enough_requests() {
     run.app().traffic.rate = 20.0;
     run.app().traffic.errors_5xx = 2.0;
     run.seconds(12)
-        .tells(&["errors api firing: error rate is 10 %, over 5 % for 10 s"]);
+        .tells(&["errors api firing: error rate is 10%, over 5% for 10 s"]);
     run.app().traffic.rate = 0.0;
     run.seconds(60).tells(&[]);
     run.app().traffic.rate = 20.0;
     run.app().traffic.errors_5xx = 0.2;
     run.seconds(11)
-        .tells(&["errors api resolved: error rate is 1 %, below 5 %"]);
+        .tells(&["errors api resolved: error rate is 1%, below 5%"]);
 }
 
 #[test]
@@ -248,16 +248,16 @@ fn memory_that_will_be_full_and_memory_that_is() {
     worker.heap_used_bytes = Some(1);
     worker.leak_bytes_per_hour = Some(32.0 * 1048576.0);
     run.seconds(602).tells(&[
-        "memory-leak api firing: memory grows by 32 MiB an hour and reaches its limit in 16 h for 10 min",
+        "memory-leak api firing: memory grows by 32 MB an hour and reaches its limit in 16 h for 10 min",
     ]);
     run.app().workers[0].memory_bytes = 1000 << 20;
     run.seconds(122)
-        .tells(&["memory api firing: memory of its limit is 98 %, over 90 % for 2 min"]);
+        .tells(&["memory api firing: memory of its limit is 98%, over 90% for 2 min"]);
     run.app().workers[0].memory_bytes = 100 << 20;
     run.app().workers[0].leak_bytes_per_hour = None;
     run.app().leak_bytes_per_hour = None;
     run.seconds(600).tells(&[
-        "memory api resolved: memory of its limit is 9.8 %, below 90 %",
+        "memory api resolved: memory of its limit is 9.8%, below 90%",
         "memory-leak api resolved: memory does not grow steadily",
     ]);
 }
@@ -282,7 +282,7 @@ fn the_machine_and_its_certificates() {
     run.now.host.disk_total_bytes = 100 << 30;
     run.now.host.disk_available_bytes = 4 << 30;
     run.seconds(700).tells(&[
-        "disk  firing: 4 GiB (4 %) are free on the disk, below 5 % for 1 min",
+        "disk  firing: 4 GB (4%) are free on the disk, below 5% for 1 min",
         "certificate  firing: the certificate of a.example ends in 2 d: no answer (and 1 more) for 10 min",
     ]);
 }

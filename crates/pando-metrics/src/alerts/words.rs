@@ -23,21 +23,21 @@ pub fn time(us: f64) -> String {
     }
 }
 
-/// `512 MiB`.
+/// `512 MB`.
 pub fn bytes(count: f64) -> String {
     let mut value = count;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
+    for unit in ["B", "KB", "MB", "GB"] {
         if value < 1024.0 {
             return format!("{} {unit}", short(value));
         }
         value /= 1024.0;
     }
-    format!("{} TiB", short(value))
+    format!("{} TB", short(value))
 }
 
-/// A share as `5.2 %`.
+/// A share as `5.2%`.
 pub fn percent(share: f64) -> String {
-    format!("{} %", short(share * 100.0))
+    format!("{}%", short(share * 100.0))
 }
 
 /// Two or three digits that matter.
