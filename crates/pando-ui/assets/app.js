@@ -73,8 +73,8 @@ function Head({ now, connection, help }) {
       ${TABS.map(([path, label, key]) => html`<a key=${path} href=${path ? link(path) : link()} aria-current=${here === path ? "page" : null} title=${`g ${key}`}>${label}</a>`)}
     </nav>
     <span class="connection state ${of}" role="status"><${Mark} level=${of} />${words}${connection === "live" && now ? html` <time>${clock(now.time_ms)}</time>` : ""}</span>
-    <button class="plain" onClick=${nextTheme} title="Colours: by the system, light, dark (t)">${{ auto: "Auto", light: "Light", dark: "Dark" }[state.theme]}</button>
-    <button class="plain" onClick=${help} title="Keys (?)" aria-label="Keys">?</button>
+    <button class="plain" onClick=${nextTheme} title="Colours: by the system, light, dark (t)" aria-label=${`Colours: ${state.theme}`}>${{ auto: "Auto", light: "Light", dark: "Dark" }[state.theme]}</button>
+    <button class="plain" onClick=${help} title="Keys (?)" aria-label="Keys (?)">?</button>
   </header>`;
 }
 

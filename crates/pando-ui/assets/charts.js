@@ -5,12 +5,29 @@ import { NONE, byUnit, clock, day, isKnown, tick } from "./format.js";
 import { themeKey } from "./state.js";
 import { zoom } from "./route.js";
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A custom property is text; only as the colour of something it becomes one that a canvas takes.
+const probe = document.createElement("i");
+probe.hidden = true;
+document.body.append(probe);
+const colors = new Map();
+
+function color(name) {
+  const key = `${themeKey()} ${name}`;
+  if (!colors.has(key)) {
+    probe.style.color = `var(${name})`;
+    colors.set(key, getComputedStyle(probe).color);
+  }
+  return colors.get(key);
+}
+
+const faded = (name) => color(name).replace("rgb(", "rgba(").replace(")", ", 0.13)");
 const HEIGHT = 168;
-// Pixels from a marker within which it is told.
+// Pixels from a marker within which it is told, and within which several are drawn as one.
 const NEAR = 6;
-// Markers on one chart; the newest.
-const MAX_MARKS = 300;
+// Events on one chart; the newest.
+const MAX_MARKS = 1000;
+const Y_AXIS = 58;
+const RIGHT = 16;
 // Steps of an axis of sizes, bytes.
 const BINARY = Array.from({ length: 46 }, (_, power) => 2 ** power);
 
@@ -43,6 +60,7 @@ export function TimeChart({ title, unit, lines, marks = [], bounds, least = 0, m
   const shape = lines.map((line) => line.label).join("|");
   const known = lines.some((line) => line.data?.values.some(isKnown));
   held.current.lines = lines;
+  held.current.known = known;
   held.current.marks = marks;
   held.current.bounds = bounds;
 
@@ -70,9 +88,10 @@ export function TimeChart({ title, unit, lines, marks = [], bounds, least = 0, m
   });
 
   return html`<figure class="chart ${known ? "" : "nothing"}">
-    <figcaption>
+    <figcaption ref=${head}>
       <h3 title=${hint}>${title}</h3>
-      <div class="legend" ref=${head}>
+      <span class="when"></span>
+      <div class="legend">
         ${lines.map(
           (line) => html`<span key=${line.label}
             ><svg viewBox="0 0 14 8" class="swatch" aria-hidden="true"
@@ -80,12 +99,19 @@ export function TimeChart({ title, unit, lines, marks = [], bounds, least = 0, m
             >${line.label} <b>${NONE}</b></span
           >`,
         )}
-        <span class="when"></span>
       </div>
     </figcaption>
     <div class="plot" ref=${box} role="img" aria-label=${summary(title, lines, unit)}></div>
     ${!known && html`<p class="blank">${note ?? "Nothing was measured in this time."}</p>`}
   </figure>`;
+}
+
+// Charts side by side.
+export function TimeCharts({ one = false, children }) {
+  return html`<section class="over-time" aria-labelledby="over-time">
+    <h2 id="over-time" class="unseen">Over time</h2>
+    <div class="charts ${one ? "one" : ""}">${children}</div>
+  </section>`;
 }
 
 function summary(title, lines, unit) {
@@ -100,12 +126,12 @@ function summary(title, lines, unit) {
 }
 
 function make(box, head, held, { unit, least, most }) {
-  const axis = { stroke: color("--dim"), font: `11px ${color("--sans")}`, grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false } };
+  const axis = { stroke: color("--dim"), font: `11px ${getComputedStyle(box).fontFamily}`, grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false } };
   const series = held.lines.map((line) => ({
     label: line.label,
     stroke: color(line.color),
     width: 1.5,
-    fill: line.fill ? `${color(line.color)}22` : undefined,
+    fill: line.fill ? faded(line.color) : undefined,
     dash: line.dash ? [4, 3] : undefined,
     points: { show: false },
     spanGaps: false,
@@ -113,7 +139,7 @@ function make(box, head, held, { unit, least, most }) {
   const options = {
     width: Math.max(200, box.clientWidth),
     height: HEIGHT,
-    padding: [10, 16, 0, 0],
+    padding: [10, RIGHT, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false },
     scales: {
@@ -126,8 +152,8 @@ function make(box, head, held, { unit, least, most }) {
       },
     },
     axes: [
-      { ...axis, space: 46, size: 26, values: (_, ticks) => times(ticks, held.bounds) },
-      { ...axis, size: 58, space: 32, incrs: /bytes/.test(unit) ? BINARY : undefined, values: (_, ticks) => ticks.map(tick(unit)) },
+      { ...axis, space: (_, __, min, max, width) => labelSpace(max - min, width), size: 26, values: (chart, ticks) => uncut(chart, ticks, times(ticks, held.bounds)) },
+      { ...axis, size: Y_AXIS, space: 32, incrs: /bytes/.test(unit) ? BINARY : undefined, values: (_, ticks) => ticks.map((t) => (held.known ? tick(unit)(t) : "")) },
     ],
     series: [{}, ...series],
     hooks: {
@@ -146,9 +172,24 @@ function make(box, head, held, { unit, least, most }) {
   return new uPlot(options, align(held.lines), box);
 }
 
+const showsDays = ([from, to]) => to - from > 36 * 3600_000;
+
+// Pixels from one label to the next. Where half a minute would nearly fit, its label is the longer.
+function labelSpace(seconds, width) {
+  if (showsDays([0, seconds * 1000])) return 84;
+  return (width * 60) / seconds > 92 ? 62 : 46;
+}
+
+// Without those labels at the right end that would be cut off.
+function uncut(chart, ticks, labels) {
+  const { min, max } = chart.scales.x;
+  const scale = (chart.width - Y_AXIS - RIGHT) / (max - min);
+  return labels.map((label, i) => ((max - ticks[i]) * scale + RIGHT < label.length * 3.4 ? "" : label));
+}
+
 // Ticks by how much time is seen.
 function times(ticks, [from, to]) {
-  const days = to - from > 36 * 3600_000;
+  const days = showsDays([from, to]);
   const seconds = ticks.some((t) => t % 60 !== 0);
   return ticks.map((t) => (days ? day(t * 1000).slice(5) + (to - from < 4 * 86400_000 ? ` ${clock(t * 1000, false)}` : "") : clock(t * 1000, seconds)));
 }
@@ -163,13 +204,15 @@ function tell(chart, head, held, unit) {
   held.lines.forEach((line, i) => {
     const values = chart.data[i + 1] ?? [];
     const value = under ? values[at] : newest(values);
-    if (cells[i]) cells[i].textContent = isKnown(value) ? show(value) : NONE;
+    // The text is changed, not replaced: it is the renderer's.
+    if (cells[i]) cells[i].firstChild.data = isKnown(value) ? show(value) : NONE;
   });
   const when = head.querySelector(".when");
   if (!when) return;
-  const near = under ? markNear(chart, held.marks) : null;
+  const [near, others] = under ? markNear(chart, held.marks) : [null, 0];
   const time = under ? chart.data[0][at] * 1000 : null;
-  when.textContent = near ? `${clock(near.time_ms)} ${near.kind}: ${near.text}` : time ? clock(time) : "";
+  const more = others > 0 ? ` (and ${others} more)` : "";
+  when.textContent = near ? `${clock(near.time_ms)} ${near.kind}: ${near.text}${more}` : time ? clock(time) : "";
 }
 
 function newest(values) {
@@ -180,28 +223,44 @@ function newest(values) {
 function markNear(chart, marks) {
   let best = null;
   let distance = NEAR;
-  for (const mark of marks) {
+  let near = 0;
+  for (const mark of marks.slice(-MAX_MARKS)) {
     const away = Math.abs(chart.valToPos(mark.time_ms / 1000, "x") - chart.cursor.left);
+    if (away <= NEAR) near += 1;
     if (away <= distance) [best, distance] = [mark, away];
   }
-  return best;
+  return [best, near - 1];
 }
 
 const MARK_COLORS = { bad: "--bad", deploy: "--accent", plain: "--faint" };
+const MARK_STRENGTH = { bad: 0.5, deploy: 0.6, plain: 0.3 };
+const WEIGHT = { plain: 0, deploy: 1, bad: 2 };
 
-// A line for each event; its head has another shape for each kind.
-function drawMarks(chart, marks) {
-  const { ctx, bbox } = chart;
-  const dpr = devicePixelRatio;
-  ctx.save();
+// Where lines go: events that would cover each other are one, of the weightiest kind.
+function markLines(chart, marks) {
+  const { bbox } = chart;
+  const lines = [];
   for (const mark of marks.slice(-MAX_MARKS)) {
     const x = Math.round(chart.valToPos(mark.time_ms / 1000, "x", true));
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     const of = eventLevel(mark.kind);
+    const last = lines.at(-1);
+    if (!last || x - last.x >= NEAR * devicePixelRatio) lines.push({ x, of });
+    else if (WEIGHT[of] > WEIGHT[last.of]) last.of = of;
+  }
+  return lines;
+}
+
+// A line for each; its head has another shape for each kind.
+function drawMarks(chart, marks) {
+  const { ctx, bbox } = chart;
+  const dpr = devicePixelRatio;
+  ctx.save();
+  for (const { x, of } of markLines(chart, marks)) {
     ctx.strokeStyle = ctx.fillStyle = color(MARK_COLORS[of]);
     ctx.lineWidth = dpr;
     ctx.setLineDash(of === "deploy" ? [] : [3 * dpr, 3 * dpr]);
-    ctx.globalAlpha = of === "plain" ? 0.5 : 0.8;
+    ctx.globalAlpha = MARK_STRENGTH[of];
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
@@ -246,11 +305,13 @@ export function Spark({ values, label, kind = "", width = 96, height = 22 }) {
 }
 
 // How busy each worker's event loop was: a row a worker, a column each 2 s, taller and darker the
-// busier.
-export function Heat({ workers, label, row = 12 }) {
+// busier. The rows share HEAT_HEIGHT pixels.
+export function Heat({ workers, label }) {
   const canvas = useRef(null);
-  useEffect(() => drawHeat(canvas.current, workers, row));
-  const height = Math.max(1, workers.length) * (row + 2);
+  const each = Math.max(2, Math.min(14, Math.floor(HEAT_HEIGHT / Math.max(1, workers.length))));
+  const row = each > 3 ? each - 1 : each;
+  useEffect(() => drawHeat(canvas.current, workers, row, each));
+  const height = Math.max(1, workers.length) * each;
   return html`<canvas class="heat" ref=${canvas} height=${height} style=${{ height: `${height}px` }} role="img" aria-label=${label}></canvas>`;
 }
 
@@ -262,20 +323,23 @@ const HEAT_STEPS = [
   [0, "--heat-1"],
 ];
 const HEAT_COLUMNS = 60;
+const HEAT_HEIGHT = 26;
+// Workers that have a row of their own.
+export const HEAT_ROWS = 13;
 
-function drawHeat(canvas, workers, row) {
+function drawHeat(canvas, workers, row, each) {
   const width = canvas.clientWidth;
   if (width === 0) return;
   const dpr = devicePixelRatio;
   canvas.width = width * dpr;
-  canvas.height = workers.length * (row + 2) * dpr;
+  canvas.height = workers.length * each * dpr;
   const ctx = canvas.getContext("2d");
   ctx.scale(dpr, dpr);
   const step = width / HEAT_COLUMNS;
   const colors = HEAT_STEPS.map(([from, name]) => [from, color(name)]);
   workers.forEach((worker, at) => {
     const values = worker.history.utilization;
-    const y = at * (row + 2);
+    const y = at * each;
     ctx.fillStyle = color("--track");
     ctx.fillRect(0, y, width, row);
     for (let column = 0; column < HEAT_COLUMNS; column += 1) {

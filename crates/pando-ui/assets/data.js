@@ -1,6 +1,7 @@
 // Data over a span of time, asked for again as time goes on.
 
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { isKnown } from "./format.js";
 import { get } from "./state.js";
 import { bounds, range } from "./route.js";
 
@@ -19,11 +20,15 @@ export function useOverTime(key, ask) {
   useEffect(() => {
     const stop = new AbortController();
     let timer = null;
+    let busy = false;
+    let missed = false;
     async function round() {
       const [from, to] = bounds(span);
       let failed = false;
+      busy = true;
+      missed = document.hidden;
       try {
-        if (!document.hidden) {
+        if (!missed) {
           const value = await held.current(Math.round(from), Math.round(to), stop.signal);
           if (!stop.signal.aborted) setResult({ key: full, value, failure: null, bounds: [from, to] });
         }
@@ -33,11 +38,20 @@ export function useOverTime(key, ask) {
         setResult((last) => ({ ...last, failure: problem }));
         failed = true;
       }
+      busy = false;
       const pause = failed ? Math.max(span.every, AFTER_FAILURE_MS) : span.every;
       if (pause > 0 && !stop.signal.aborted) timer = setTimeout(round, pause);
     }
+    // What came due while nobody looked is asked for at once when somebody does.
+    const seen = () => {
+      if (document.hidden || busy || !missed) return;
+      clearTimeout(timer);
+      round();
+    };
+    document.addEventListener("visibilitychange", seen);
     round();
     return () => {
+      document.removeEventListener("visibilitychange", seen);
       stop.abort();
       clearTimeout(timer);
     };
@@ -65,6 +79,26 @@ export function useEndpoints(app) {
 }
 
 export const only = (value, metric) => value?.[metric]?.[0] ?? null;
+
+// The highest, the mean and the lowest of several series of one step at each time.
+export function spread(all) {
+  const [{ step_ms: step }] = all;
+  const start = all.reduce((first, one) => Math.min(first, one.start_ms), Infinity);
+  const columns = [];
+  for (const one of all) {
+    const offset = Math.round((one.start_ms - start) / step);
+    one.values.forEach((value, i) => {
+      columns[offset + i] ??= [];
+      if (isKnown(value)) columns[offset + i].push(value);
+    });
+  }
+  const of = (pick) => ({ label: "", start_ms: start, step_ms: step, values: Array.from(columns, (c) => (c?.length > 0 ? pick(c) : null)) });
+  return {
+    most: of((c) => c.reduce((a, b) => Math.max(a, b))),
+    mean: of((c) => c.reduce((a, b) => a + b) / c.length),
+    least: of((c) => c.reduce((a, b) => Math.min(a, b))),
+  };
+}
 
 // The fields of a picture's history, by metric.
 const IN_PICTURE = {

@@ -5,8 +5,13 @@ import { clock } from "./format.js";
 
 // Without a picture for so long something is wrong.
 const LATE_MS = 5000;
+// Silent for so long a connection is dead: a tunnel whose other end has gone tells nothing.
+const DEAD_MS = 20_000;
 
 let source = null;
+// When it was opened or last said something, and when it was looked at, by this clock.
+let heard = 0;
+let looked = 0;
 let supervisor = null;
 
 export async function start() {
@@ -22,9 +27,11 @@ export async function start() {
 
 function open() {
   if (source || state.connection === "shut") return;
+  heard = Date.now();
   source = new EventSource("api/live");
   source.addEventListener("now", (event) => take(JSON.parse(event.data)));
   source.addEventListener("lost", (event) => {
+    heard = Date.now();
     state.connection = "lost";
     state.problem = JSON.parse(event.data);
     changed();
@@ -45,7 +52,8 @@ function take(now) {
   supervisor = pid ?? supervisor;
   if (state.connection === "gone" || state.connection === "lost") notice("Connected again.");
   state.now = now;
-  state.at = Date.now();
+  state.at = heard = Date.now();
+  state.ahead = now.time_ms - state.at;
   state.connection = "live";
   state.problem = null;
   changed();
@@ -67,8 +75,14 @@ function failed() {
 }
 
 function look() {
-  const late = Date.now() - state.at > LATE_MS;
-  if (state.connection === "live" && late && !document.hidden) {
+  const time = Date.now();
+  const slept = time - looked > LATE_MS;
+  looked = time;
+  if (source && (slept || time - heard > DEAD_MS)) {
+    close();
+    open();
+  }
+  if (state.connection === "live" && time - heard > LATE_MS && !document.hidden) {
     state.connection = "lost";
     state.problem = {
       what: "no picture comes",

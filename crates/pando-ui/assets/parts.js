@@ -23,6 +23,10 @@ const LEVELS = {
 
 export const level = (state) => LEVELS[state] ?? "off";
 
+// A column of states sorts by how bad they are.
+const SEVERITY = { good: 0, off: 1, busy: 2, warn: 3, bad: 4 };
+export const worst = (state) => SEVERITY[level(state)];
+
 const SHAPES = {
   good: "M6 2.2a3.8 3.8 0 1 0 0 7.6 3.8 3.8 0 0 0 0-7.6Z",
   busy: "M6 1.6 10.4 6 6 10.4 1.6 6Z",
@@ -50,10 +54,10 @@ export function Value({ children, level: of, title }) {
   >`;
 }
 
-// Above which a value is marked.
+// Above which a value is marked; the same as in `terminal/verdict.rs`.
 const LIMITS = {
   errors: [0.01, 0.05],
-  lag: [50_000, 200_000],
+  lag: [100_000, 500_000],
   use: [0.8, 0.95],
   memory: [0.8, 0.95],
   wait: [20, 50],
@@ -75,6 +79,12 @@ export function Meter({ value, most, label }) {
   return html`<svg class="meter ${of}" viewBox="0 0 60 4" preserveAspectRatio="none" role="img" aria-label=${label}>
     <rect class="track" width="60" height="4" /><rect class="fill" width=${60 * part} height="4" />
   </svg>`;
+}
+
+// A path that breaks after its slashes, with its method.
+export function Route({ kind, text }) {
+  const pieces = text.split("/").flatMap((piece, i) => (i === 0 ? [piece] : ["/", html`<wbr />`, piece]));
+  return html`${kind && kind !== "*" && html`<b>${kind}</b>\u00a0`}${pieces}`;
 }
 
 export function Stat({ label, children, note, level: of, title }) {

@@ -3,13 +3,14 @@
 import { html } from "./vendor/preact-htm.js";
 import { SPANS, choose, range, zoom } from "./route.js";
 import { clock, day, span as length } from "./format.js";
+import { serverNow } from "./state.js";
 
 export function Picker() {
   const now = range();
   const back = () => history.back();
   const out = () => {
     const middle = (now.from + now.to) / 2;
-    zoom(middle - now.ms, Math.min(Date.now(), middle + now.ms));
+    zoom(middle - now.ms, Math.min(serverNow(), middle + now.ms));
   };
   return html`<div class="picker" role="group" aria-label="Span of time">
     ${SPANS.map(
@@ -28,7 +29,7 @@ export function Picker() {
 
 function words({ from, to, ms }) {
   const same = day(from) === day(to);
-  const date = same && day(from) === day(Date.now()) ? "" : `${day(from)} `;
+  const date = same && day(from) === day(serverNow()) ? "" : `${day(from)} `;
   const end = same ? clock(to) : `${day(to)} ${clock(to)}`;
   return `${date}${clock(from)} to ${end} (${length(ms)})`;
 }

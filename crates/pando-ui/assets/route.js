@@ -1,6 +1,6 @@
 // The address of a view is all after the #: a path, and the span of time.
 
-import { changed } from "./state.js";
+import { changed, serverNow } from "./state.js";
 
 const MINUTE = 60_000;
 export const SPANS = [
@@ -82,7 +82,7 @@ export function range() {
 
 export function bounds(span) {
   if (span.name === null) return [span.from, span.to];
-  const to = Date.now();
+  const to = serverNow();
   return [to - span.ms, to];
 }
 

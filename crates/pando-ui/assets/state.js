@@ -6,6 +6,8 @@ export const state = {
   now: null,
   // When the picture came, by this clock.
   at: 0,
+  // How far the server's clock is ahead of this one, milliseconds.
+  ahead: 0,
   // connecting, live, lost (the daemon does not answer), gone (the dashboard's command has ended),
   // shut (no session).
   connection: "connecting",
@@ -94,6 +96,9 @@ export function dismiss(id) {
   state.notices = state.notices.filter((one) => one.id !== id);
   changed();
 }
+
+// Times are the server's: the browser's clock may differ from it by hours.
+export const serverNow = () => Date.now() + state.ahead;
 
 const THEMES = ["auto", "light", "dark"];
 

@@ -9,7 +9,7 @@ function compare(a, b) {
   return typeof a === "string" ? a.localeCompare(b) : b - a;
 }
 
-export function Table({ label, columns, rows, rowKey, first, most = 50, caption, cards = false }) {
+export function Table({ label, columns, rows, rowKey, first, most = 50, caption }) {
   const [sorted, setSorted] = useState(first ?? null);
   const [all, setAll] = useState(false);
   const column = sorted && columns.find((c) => c.key === sorted.key);
@@ -24,7 +24,7 @@ export function Table({ label, columns, rows, rowKey, first, most = 50, caption,
   const hidden = all ? 0 : Math.max(0, shown.length - most);
   if (hidden > 0) shown = shown.slice(0, most);
   const press = (c) => setSorted(sorted?.key === c.key ? { key: c.key, up: !sorted.up } : { key: c.key, up: false });
-  return html`<div class="table ${cards ? "cards-narrow" : ""}" tabindex="0" role="region" aria-label=${label}>
+  return html`<div class="table" tabindex="0" role="group" aria-label=${label}>
       <table>
         ${caption && html`<caption class="unseen">${caption}</caption>`}
         <thead>

@@ -2,6 +2,7 @@
 // Prints what it saw as one JSON object; any fault ends it with 1.
 const { chromium } = require("playwright-core");
 const assert = require("node:assert");
+const axe = require("axe-core").source;
 const [url, port, pictures] = process.argv.slice(2);
 const LIMIT = 60_000;
 const LONG = "thisnamehasnoplaceatwhichalinemaybebrokenandisaslongasitmaybe064";
@@ -52,6 +53,11 @@ async function app(page) {
   }
   await page.locator(".chart", { hasText: "Requests" }).first().locator("canvas").waitFor();
   await page.waitForFunction(() => /now \d/.test(document.querySelector(".plot").getAttribute("aria-label")), null, { timeout: LIMIT });
+  // Charts are drawn anew in other colours; their legends have one value each all the same.
+  for (const colorScheme of ["dark", "light"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.waitForFunction(() => document.querySelector(".legend b").textContent.endsWith("/s"), null, { timeout: LIMIT });
+  }
 }
 
 async function keysAndSpans(page) {
@@ -84,6 +90,14 @@ async function logs(page) {
   await page.waitForURL(/logs\/api/);
   await page.locator(".log p", { hasText: "heard <b>straw4</b>" }).waitFor({ timeout: LIMIT });
   assert.equal(await page.locator(".log .text b").count(), 0, "text became HTML");
+  await ask("/shouts");
+  const long = page.locator(".log p", { hasText: "characters more" }).first();
+  await long.waitFor({ timeout: LIMIT });
+  const height = await long.evaluate((line) => line.clientHeight);
+  assert(height < 400, `a line of a megabyte is ${height} pixels high`);
+  await long.locator("summary").click();
+  await long.locator("details", { hasText: /of \d{5,} bytes/ }).waitFor();
+  await page.locator(".log p .text", { hasText: /^red end$/ }).waitFor({ timeout: LIMIT });
   await page.keyboard.press("/");
   await page.keyboard.type("needle");
   await page.waitForURL(/q=needle/);
@@ -97,20 +111,21 @@ async function logs(page) {
   await page.locator(".log p", { hasText: "needle2" }).waitFor({ timeout: LIMIT });
 }
 
+const PAGES = {
+  overview: "#/",
+  app: "#/app/api",
+  "app-long": `#/app/${LONG}`,
+  "endpoint-long": `#/app/api/endpoint/${encodeURIComponent(LONG_ROUTE)}`,
+  endpoint: "#/app/api/endpoint/GET%20%2Fusers%2F%3Aid",
+  worker: "#/app/api/worker/0",
+  gateway: "#/gateway",
+  events: "#/events?range=1h",
+  logs: "#/logs",
+};
+
 async function pictured(page, base) {
-  const pages = {
-    overview: "#/",
-    app: "#/app/api",
-    "app-long": `#/app/${LONG}`,
-    "endpoint-long": `#/app/api/endpoint/${encodeURIComponent(LONG_ROUTE)}`,
-    endpoint: "#/app/api/endpoint/GET%20%2Fusers%2F%3Aid",
-    worker: "#/app/api/worker/0",
-    gateway: "#/gateway",
-    events: "#/events?range=1h",
-    logs: "#/logs",
-  };
   const wrong = [];
-  for (const [name, hash] of Object.entries(pages)) {
+  for (const [name, hash] of Object.entries(PAGES)) {
     for (const [kind, width, height, colorScheme] of [
       ["light", 1440, 900, "light"],
       ["dark", 1440, 900, "dark"],
@@ -128,6 +143,53 @@ async function pictured(page, base) {
     }
   }
   assert.deepEqual(wrong, []);
+}
+
+// What a screen reader or a keyboard would stumble over.
+async function accessible(page, base) {
+  await page.setViewportSize({ width: 1440, height: 900 });
+  for (const hash of Object.values(PAGES)) {
+    await page.goto(base + hash);
+    await page.locator("h1, .empty, .problem").first().waitFor({ state: "attached" });
+    await page.evaluate(`${axe};0`);
+    const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+    assert.deepEqual(violations.map((one) => `${hash} ${one.id}: ${one.nodes[0].html}`), []);
+  }
+}
+
+// A browser whose clock is five hours ahead sees the same.
+async function otherClock(context, base) {
+  const page = await context.newPage();
+  listen(page);
+  await page.addInitScript(() => {
+    const { now } = Date;
+    Date.now = () => now.call(Date) + 5 * 3_600_000;
+  });
+  await page.goto(`${base}#/app/api`);
+  await page.waitForFunction(() => /now \d/.test(document.querySelector(".plot")?.getAttribute("aria-label")), null, { timeout: LIMIT });
+  await page.locator("tr", { hasText: "/users/:id" }).waitFor({ timeout: LIMIT });
+  await page.close();
+}
+
+// Nobody looked for a while, then somebody does: nothing is called lost.
+async function awayAndBack(page, base) {
+  await page.goto(`${base}#/app/api`);
+  await page.locator(".connection.good").waitFor({ timeout: LIMIT });
+  await page.evaluate(() => {
+    window.lost = 0;
+    new MutationObserver(() => (window.lost += document.querySelectorAll(".lost").length)).observe(document.body, { subtree: true, childList: true });
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => window.away });
+    window.away = true;
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await page.waitForTimeout(7000);
+  const time = await page.locator(".connection time").textContent();
+  await page.evaluate(() => {
+    window.away = false;
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await page.waitForFunction((was) => document.querySelector(".connection time")?.textContent !== was, time, { timeout: LIMIT });
+  assert.equal(await page.evaluate(() => window.lost), 0, "what nobody looked at was called lost");
 }
 
 async function reload(page, base) {
@@ -152,6 +214,9 @@ async function reload(page, base) {
   await keysAndSpans(page);
   await logs(page);
   await pictured(page, base);
+  await accessible(page, base);
+  await otherClock(context, base);
+  await awayAndBack(page, base);
   await reload(page, base);
   const again = await (await browser.newContext()).newPage();
   assert.equal((await again.goto(url)).status(), 403, "a link was good twice");

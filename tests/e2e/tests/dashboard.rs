@@ -16,7 +16,7 @@ const UNBROKEN: &str = "thisnamehasnoplaceatwhichalinemaybebrokenandisaslongasit
 
 #[test]
 fn a_browser_sees_everything() -> anyhow::Result<()> {
-    let modules = npm::install(&["express@5", "playwright-core"])?.join("node_modules");
+    let modules = npm::install(&["express@5", "playwright-core", "axe-core"])?.join("node_modules");
     let pictures = npm::cache_dir().with_file_name("dashboard");
     std::fs::create_dir_all(&pictures)?;
     let mut pando = Pando::new()?;

@@ -2,12 +2,12 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { bytes, count, duration, percent, plural, rate, share, span } from "../format.js";
-import { Heat, TimeChart } from "../charts.js";
-import { Empty, Meter, Problem, Section, Stat, State, Value, errorShare, judge } from "../parts.js";
+import { Heat, TimeChart, TimeCharts } from "../charts.js";
+import { Empty, Meter, Problem, Route, Section, Stat, State, Value, errorShare, judge, worst } from "../parts.js";
 import { Table } from "../table.js";
 import { Picker } from "../picker.js";
 import { Actions } from "../actions.js";
-import { only, recent, useEndpoints, useEvents, useSeries } from "../data.js";
+import { only, recent, spread, useEndpoints, useEvents, useSeries } from "../data.js";
 import { link, range } from "../route.js";
 import { EventList } from "./events.js";
 import { troubles } from "./overview.js";
@@ -102,8 +102,9 @@ function Charts({ now, app, series, loops, marks }) {
   const waiting = series.value === null && !stand ? "Loading" : undefined;
   const quiet = waiting ?? "No request came in this time.";
   const alive = app.workers.map((w) => recent(w.history, "utilization", now.time_ms, `worker ${w.instance}`)).filter(Boolean);
-  const loop = (stand ? alive : (loops.value?.utilization ?? [])).slice(0, MAX_LINES);
-  return html`<div class="charts">
+  const loop = stand ? alive : (loops.value?.utilization ?? []);
+  const many = loop.length > MAX_LINES;
+  return html`<${TimeCharts}>
     ${seen &&
     html`<${TimeChart} title="Requests" unit="per_s" ...${shared} note=${quiet} lines=${[line("requests", "rate", "--c1", { fill: true })]} />
       <${TimeChart} title="Errors" unit="per_s" ...${shared} note=${quiet} lines=${[line("5xx", "errors5xx", "--bad", { fill: true }), line("4xx", "errors4xx", "--c4", { dash: true })]} />
@@ -111,18 +112,27 @@ function Charts({ now, app, series, loops, marks }) {
         lines=${[line("p50", "latency_p50", "--c3"), line("p95", "latency_p95", "--c1"), line("p99", "latency_p99", "--c2", { dash: true })]} />`}
     ${app.utilization !== null &&
     html`<${TimeChart} title="Event loop lag" unit="us" ...${shared} note=${waiting} hint="How late timers and answers come to their turn" lines=${[line("p99", "lag_p99", "--c1"), line("max", "lag_max", "--c2", { dash: true })]} />
-      <${TimeChart} title="Event loop use by worker" unit="ratio" most=${1} ...${shared} bounds=${loops.bounds} note=${waiting} hint="Share of time in which the loop worked, without waiting for a CPU"
-        lines=${loop.map((one, i) => ({ label: one.label.replace("worker ", ""), data: one, color: `--c${(i % 6) + 1}` }))} />`}
+      <${TimeChart} title=${many ? `Event loop use of ${loop.length} workers` : "Event loop use by worker"} unit="ratio" most=${1} ...${shared} bounds=${loops.bounds} note=${waiting} hint="Share of time in which the loop worked, without waiting for a CPU"
+        lines=${many ? spreadLines(loop) : loop.map((one, i) => ({ label: one.label.replace("worker ", ""), data: one, color: `--c${i + 1}`, dash: i >= 3 }))} />`}
     <${TimeChart} title="CPU" unit="percent" ...${shared} note=${waiting} hint="All workers; 100% is one core. Wait: ready to run without a CPU" lines=${[line("used", "cpu", "--c1", { fill: true }), line("waited", "cpu_wait", "--c4", { dash: true })]} />
     <${TimeChart} title="Memory" unit="bytes" ...${shared} note=${waiting} hint="Resident memory of all workers" lines=${[line("all workers", "memory", "--c1", { fill: true })]} />
     ${app.utilization !== null &&
     html`<${TimeChart} title="Heap" unit="bytes" ...${shared} note=${waiting} hint="The floor is what is left after a full collection: one that rises for hours is a leak" lines=${[line("used", "heap_used", "--c1", { fill: true }), line("floor", "heap_floor", "--c4", { dash: true })]} />
       <${TimeChart} title="Garbage collection" unit="percent" ...${shared} note=${waiting} hint="Share of time in which workers collected" lines=${[line("time", "gc", "--c1", { fill: true })]} />`}
-  </div>`;
+  <//>`;
 }
 
 // Lines that a chart can hold apart.
-const MAX_LINES = 12;
+const MAX_LINES = 6;
+
+function spreadLines(loop) {
+  const { most, mean, least } = spread(loop);
+  return [
+    { label: "busiest", data: most, color: "--c1" },
+    { label: "mean", data: mean, color: "--c4", dash: true },
+    { label: "least busy", data: least, color: "--c3" },
+  ];
+}
 
 const latency = (key, label, wide, title) => ({
   key: label,
@@ -149,7 +159,7 @@ function endpointColumns(app) {
       label: "Endpoint",
       kind: "name",
       sort: (e) => e.route,
-      cell: (e) => html`<a class="route" href=${link("app", app, "endpoint", endpointName(e))}><b>${e.method}</b> ${e.route}</a>`,
+      cell: (e) => html`<a class="route" href=${link("app", app, "endpoint", endpointName(e))}><${Route} kind=${e.method} text=${e.route} /></a>`,
     },
     { key: "requests", label: "Requests", num: true, wide: true, sort: (e) => e.requests, cell: (e) => count(e.requests) },
     { key: "rate", label: "Rate", num: true, sort: (e) => e.traffic.rate, cell: (e) => rate(e.traffic.rate) },
@@ -162,7 +172,7 @@ function endpointColumns(app) {
 
 function Part({ value }) {
   return html`<span class="part"
-    ><svg viewBox="0 0 60 8" preserveAspectRatio="none" aria-hidden="true"><rect width=${60 * Math.min(1, value)} height="8" /></svg>${share(value)}</span
+    ><svg viewBox="0 0 60 8" preserveAspectRatio="none" aria-hidden="true"><rect width=${60 * Math.min(1, value)} height="8" /></svg><span>${share(value)}</span></span
   >`;
 }
 
@@ -181,7 +191,8 @@ function Endpoints({ app }) {
 function workerColumns(app) {
   const most = app.memory_limit_bytes;
   return [
-    { key: "worker", label: "Worker", kind: "name", sort: (w) => String(w.instance).padStart(4, "0"), cell: (w) => html`<a class="strong" href=${link("app", app.name, "worker", String(w.instance))}>${w.instance}</a> <${State} state=${w.state} />` },
+    { key: "worker", label: "Worker", kind: "name", sort: (w) => String(w.instance).padStart(4, "0"), cell: (w) => html`<a class="strong" href=${link("app", app.name, "worker", String(w.instance))}>${w.instance}</a>` },
+    { key: "state", label: "State", kind: "states", sort: (w) => worst(w.state), cell: (w) => html`<${State} state=${w.state} />` },
     { key: "pid", label: "PID", num: true, wide: true, cell: (w) => w.pid ?? "–" },
     { key: "up", label: "Up", num: true, wide: true, sort: (w) => w.uptime_ms, cell: (w) => (w.uptime_ms > 0 ? span(w.uptime_ms) : "–") },
     { key: "restarts", label: "Restarts", num: true, wide: true, sort: (w) => w.restarts, cell: (w) => html`<span title=${w.last_exit ?? ""}>${count(w.restarts)}</span>` },
@@ -198,7 +209,7 @@ function workerColumns(app) {
 
 function WorkerLoop({ worker }) {
   if (worker.utilization === null) return html`<span class="none">–</span>`;
-  return html`<div class="loop"><${Heat} workers=${[worker]} row=${14} label="Loop use over two minutes" /><${Value} level=${judge("use", worker.utilization)}>${share(worker.utilization)}<//></div>`;
+  return html`<div class="loop"><${Heat} workers=${[worker]} label="Loop use over two minutes" /><${Value} level=${judge("use", worker.utilization)}>${share(worker.utilization)}<//></div>`;
 }
 
 function Workers({ app }) {
@@ -210,7 +221,7 @@ function Workers({ app }) {
 }
 
 const OUTGOING = [
-  { key: "peer", label: "To", kind: "name", sort: (o) => o.peer, cell: (o) => html`<span class="route"><b>${o.kind}</b> ${o.peer}</span>` },
+  { key: "peer", label: "To", kind: "name", sort: (o) => o.peer, cell: (o) => html`<span class="route"><${Route} kind=${o.kind} text=${o.peer} /></span>` },
   { key: "rate", label: "Rate", num: true, sort: (o) => o.rate, cell: (o) => rate(o.rate) },
   ...PERCENTILES,
   { key: "errors", label: "Errors", num: true, sort: (o) => o.errors, cell: (o) => html`<${Value} level=${judge("errors", o.rate > 0 ? o.errors / o.rate : null)}>${rate(o.errors)}<//>` },

@@ -2,8 +2,8 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { count, duration, rate, share } from "../format.js";
-import { TimeChart } from "../charts.js";
-import { Empty, Problem, Stat, errorShare, judge } from "../parts.js";
+import { TimeChart, TimeCharts } from "../charts.js";
+import { Empty, Problem, Route, Stat, errorShare, judge } from "../parts.js";
 import { Picker } from "../picker.js";
 import { only, useEndpoints, useEvents, useSeries } from "../data.js";
 import { link, range } from "../route.js";
@@ -26,18 +26,18 @@ export function EndpointPage({ now, name, endpoint }) {
   const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value || series.failure ? "No request came in this time." : "Loading" };
   return html`<header class="page-head">
       <div>
-        <h1 class="route"><b>${method}</b> ${route.join(" ")}</h1>
+        <h1 class="route"><${Route} kind=${method} text=${route.join(" ")} /></h1>
         <p class="about"><span>of <a href=${link("app", name)}>${name}</a></span>${MEANING[route.join(" ")] && html`<span>${MEANING[route.join(" ")]}</span>`}</p>
       </div>
     </header>
     <div class="page-tools"><${Picker} /></div>
     ${failure && html`<${Problem} problem=${failure} />`}
     ${found ? html`<${Span} endpoint=${found} />` : all.value && html`<${Empty} title="No request came to this endpoint in this time.">Choose a longer span of time.<//>`}
-    <div class="charts">
+    <${TimeCharts}>
       <${TimeChart} title="Requests" unit="per_s" ...${shared} lines=${[line("requests", "rate", "--c1", { fill: true })]} />
       <${TimeChart} title="Errors" unit="per_s" ...${shared} lines=${[line("5xx", "errors5xx", "--bad", { fill: true }), line("4xx", "errors4xx", "--c4", { dash: true })]} />
       <${TimeChart} title="Duration" unit="us" ...${shared} lines=${[line("p50", "latency_p50", "--c3"), line("p95", "latency_p95", "--c1"), line("p99", "latency_p99", "--c2", { dash: true })]} />
-    </div>`;
+    <//>`;
 }
 
 function Span({ endpoint: e }) {

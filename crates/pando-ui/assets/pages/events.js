@@ -2,11 +2,12 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { clock, day } from "../format.js";
-import { eventLevel, TimeChart } from "../charts.js";
+import { eventLevel, TimeChart, TimeCharts } from "../charts.js";
 import { Choice, Empty, Mark, Problem } from "../parts.js";
 import { Picker } from "../picker.js";
 import { only, useEvents, useSeries } from "../data.js";
 import { link, setParams, view } from "../route.js";
+import { serverNow } from "../state.js";
 
 const MOST = 500;
 
@@ -31,11 +32,11 @@ export function EventsPage({ now }) {
       </div>
     </div>
     ${events.failure && html`<${Problem} problem=${events.failure} />`}
-    <div class="charts one">
+    <${TimeCharts} one>
       ${app
         ? html`<${TimeChart} key="app" title=${`Requests of ${app}`} unit="per_s" marks=${wanted} bounds=${host.bounds} lines=${[line("requests", "rate", "--c1"), line("5xx", "errors5xx", "--bad")]} />`
         : html`<${TimeChart} key="host" title="CPU of the machine" unit="percent" most=${100} marks=${wanted} bounds=${host.bounds} lines=${[line("used", "host_cpu", "--c1")]} />`}
-    </div>
+    <//>
     <${EventList} events=${events.value === null ? null : wanted} most=${MOST} />`;
 }
 
@@ -55,7 +56,7 @@ export function EventList({ events, most, without }) {
   shown.forEach((event, i) => {
     const date = day(event.time_ms);
     if (date !== last) {
-      if (last !== "" || date !== day(Date.now())) rows.push(html`<li class="day" key=${date}>${date}</li>`);
+      if (last !== "" || date !== day(serverNow())) rows.push(html`<li class="day" key=${date}>${date}</li>`);
       last = date;
     }
     rows.push(html`<${Row} key=${`${event.time_ms}-${i}`} event=${event} without=${without} />`);

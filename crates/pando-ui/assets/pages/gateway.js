@@ -2,12 +2,13 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { bytesPerSecond, count, day, duration, rate, share } from "../format.js";
-import { TimeChart } from "../charts.js";
+import { TimeChart, TimeCharts } from "../charts.js";
 import { Empty, Problem, Section, Stat, Value, errorShare, judge } from "../parts.js";
 import { Table } from "../table.js";
 import { Picker } from "../picker.js";
 import { only, useEvents, useSeries } from "../data.js";
 import { link } from "../route.js";
+import { serverNow } from "../state.js";
 
 const METRICS = ["rate", "errors4xx", "errors5xx", "latency_p50", "latency_p95", "latency_p99", "connections", "bytes_in", "bytes_out", "cache_hits", "cache_misses", "limited", "retries"];
 
@@ -25,7 +26,9 @@ function Inside({ gateway: g }) {
   const series = useSeries(METRICS, {});
   const events = useEvents("");
   const line = (label, metric, color, more = {}) => ({ label, color, data: only(series.value, metric), ...more });
-  const shared = { marks: events.value ?? [], bounds: series.bounds, note: series.value || series.failure ? undefined : "Loading" };
+  // What happens to apps that it does not serve explains nothing here.
+  const served = new Set(["", "gateway", ...g.routes.map((route) => route.app)]);
+  const shared = { marks: (events.value ?? []).filter((event) => served.has(event.app ?? "")), bounds: series.bounds, note: series.value || series.failure ? undefined : "Loading" };
   const inBytes = (one) => ({ ...one, data: one.data && { ...one.data, unit: "bytes_per_s" } });
   return html`<header class="page-head"><div>
         <h1>Gateway</h1>
@@ -34,14 +37,14 @@ function Inside({ gateway: g }) {
     <${Now} gateway=${g} />
     <div class="page-tools"><${Picker} /></div>
     ${series.failure && html`<${Problem} problem=${series.failure} />`}
-    <div class="charts">
+    <${TimeCharts}>
       <${TimeChart} title="Requests" unit="per_s" ...${shared} lines=${[line("requests", "rate", "--c1", { fill: true })]} />
       <${TimeChart} title="Errors" unit="per_s" ...${shared} lines=${[line("5xx", "errors5xx", "--bad", { fill: true }), line("4xx", "errors4xx", "--c4", { dash: true }), line("limited", "limited", "--c2"), line("retried", "retries", "--c5")]} />
       <${TimeChart} title="Duration" unit="us" ...${shared} hint="From the request's head to the answer's last byte" lines=${[line("p50", "latency_p50", "--c3"), line("p95", "latency_p95", "--c1"), line("p99", "latency_p99", "--c2", { dash: true })]} />
       <${TimeChart} title="Traffic" unit="bytes_per_s" ...${shared} lines=${[inBytes(line("out", "bytes_out", "--c1", { fill: true })), inBytes(line("in", "bytes_in", "--c4", { dash: true }))]} />
       <${TimeChart} title="Cache" unit="per_s" ...${shared} lines=${[line("hits", "cache_hits", "--c1", { fill: true }), line("misses", "cache_misses", "--c4", { dash: true })]} />
       <${TimeChart} title="Connections" unit="count" ...${shared} lines=${[line("open", "connections", "--c1", { fill: true })]} />
-    </div>
+    <//>
     <${Routes} rows=${g.routes} />
     <${Upstreams} rows=${g.upstreams} />
     <${Certificates} rows=${g.certificates} />`;
@@ -96,12 +99,12 @@ function Upstreams({ rows }) {
 }
 
 const DAY_S = 86400;
-const daysLeft = (c) => (c.not_after_s === null ? null : (c.not_after_s - Date.now() / 1000) / DAY_S);
+const daysLeft = (c) => (c.not_after_s === null ? null : (c.not_after_s - serverNow() / 1000) / DAY_S);
 
 function certificateLevel(c) {
   const days = daysLeft(c);
   if (days === null || days < 7) return "bad";
-  return days < 14 || c.problem ? "warn" : null;
+  return days < 21 || c.problem ? "warn" : null;
 }
 
 const CERTIFICATES = [

@@ -4,10 +4,15 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/pr
 import { clock, count, day } from "../format.js";
 import { Choice, Empty, Problem } from "../parts.js";
 import { go, setParams, view } from "../route.js";
+import { serverNow } from "../state.js";
 
 // Lines that the page keeps.
 const KEPT = 2000;
 const SEARCH_PAUSE_MS = 300;
+// Lines that came are shown so often, however fast they come.
+const SHOW_EVERY_MS = 200;
+// Characters of the widest name before a line.
+const MAX_WHO = 18;
 
 export function LogsPage({ now, name }) {
   const app = name ?? "";
@@ -94,6 +99,17 @@ const add = (last, lines, missed) => ({ ...last, state: "open", lines: [...last.
 function follow(url, held, setLogs) {
   const source = new EventSource(url);
   let fresh = false;
+  let arrived = [];
+  let unseen = 0;
+  let timer = null;
+  const show = () => {
+    timer = null;
+    const [lines, missed, first] = [arrived, unseen, fresh];
+    arrived = [];
+    unseen = 0;
+    fresh = false;
+    setLogs((last) => add(first ? { ...last, lines: [], missed: 0 } : last, lines, missed));
+  };
   source.addEventListener("open", () => {
     // A stream that is opened again tells its last lines again.
     fresh = true;
@@ -107,9 +123,9 @@ function follow(url, held, setLogs) {
       held.current.waiting = [...held.current.waiting, ...lines].slice(-KEPT);
       return;
     }
-    const first = fresh;
-    fresh = false;
-    setLogs((last) => add(first ? { ...last, lines: [], missed: 0 } : last, lines, missed));
+    arrived = [...arrived, ...lines].slice(-KEPT);
+    unseen += missed;
+    timer ??= setTimeout(show, SHOW_EVERY_MS);
   });
   source.addEventListener("failed", (event) => {
     source.close();
@@ -117,6 +133,10 @@ function follow(url, held, setLogs) {
   });
   source.addEventListener("end", () => {
     source.close();
+    if (timer !== null) {
+      clearTimeout(timer);
+      show();
+    }
     setLogs((last) => ({ ...last, state: "end" }));
   });
   source.addEventListener("error", () => {
@@ -134,7 +154,10 @@ function follow(url, held, setLogs) {
         stop.abort();
       });
   });
-  return () => source.close();
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
 }
 
 // At the foot it stays at the foot; who has scrolled up is left alone.
@@ -154,22 +177,40 @@ function Lines({ logs, search, app }) {
       : html`<${Empty} title="Nothing was written yet.">Lines show here as the app writes them to its standard output or error.<//>`;
   }
   const find = finder(search);
+  const who = (line) => (app ? String(line.worker) : `${line.app}.${line.worker}`);
+  const widest = logs.lines.reduce((most, line) => Math.max(most, who(line).length), 2);
+  const width = `${Math.min(widest, MAX_WHO)}ch`;
+  const today = day(serverNow());
   let last = "";
-  return html`<div class="log" ref=${box} onScroll=${scrolled} tabindex="0" role="log" aria-label="Log lines" aria-live="off">
+  return html`<div class="log" ref=${box} style=${{ "--who": width }} onScroll=${scrolled} tabindex="0" role="log" aria-label="Log lines" aria-live="off">
     ${logs.lines.map((line) => {
       const date = day(line.time_ms);
-      const head = date !== last && date !== day(Date.now()) ? html`<p class="day" key=${date}>${date}</p>` : null;
+      const head = date !== last && date !== today ? html`<p class="day" key=${date}>${date}</p>` : null;
       last = date;
       return [
         head,
-        html`<p class=${line.stream} key=${line.id}>
-          <time>${clock(line.time_ms)}</time><span class="who">${app ? line.worker : `${line.app}.${line.worker}`}</span
-          ><span class="stream">${line.stream === "err" ? "err" : ""}</span><span class="text">${marked(line.text, find)}</span>
-        </p>`,
+        drawn(line, who(line), search, find),
       ];
     })}
   </div>`;
 }
+
+// Drawn once: of thousands of lines a few are new each time.
+function drawn(line, who, search, find) {
+  const key = `${who} ${search}`;
+  if (line.drawn?.key !== key) {
+    const err = line.stream === "err";
+    const node = html`<p class="${line.stream} ${SOLID.test(line.text) ? "solid" : ""}" key=${line.id}>
+      <time>${clock(line.time_ms)}</time><span class="who" title=${who.length > MAX_WHO ? who : null}>${who}</span
+      ><span class="stream">${err ? "err" : ""}</span><span class="text" dir="auto"><${Text} text=${line.text} find=${find} /></span>
+    </p>`;
+    line.drawn = { key, node };
+  }
+  return line.drawn.node;
+}
+
+// Text without a space for so long, JSON mostly, breaks wherever the row ends.
+const SOLID = /\S{100}/;
 
 function finder(search) {
   if (!search) return null;
@@ -180,6 +221,16 @@ function finder(search) {
     // The server's expressions are a little different; then nothing is marked.
     return null;
   }
+}
+
+// Characters of a line that are shown without asking.
+const FIRST_CHARACTERS = 1200;
+
+// A long line fills the screen only for who opens it, or searches for what is in its rest.
+function Text({ text, find }) {
+  if (text.length <= 1.5 * FIRST_CHARACTERS) return marked(text, find);
+  const rest = marked(text.slice(FIRST_CHARACTERS), find);
+  return html`${marked(text.slice(0, FIRST_CHARACTERS), find)}<details open=${Array.isArray(rest) && rest.length > 1}><summary>${count(text.length - FIRST_CHARACTERS)} characters more</summary>${rest}</details>`;
 }
 
 const MAX_MARKED = 20;

@@ -1,9 +1,9 @@
 // All apps at one look: what is wrong first.
 
-import { html } from "../vendor/preact-htm.js";
+import { html, useState } from "../vendor/preact-htm.js";
 import { bytes, count, duration, moment, percent, plural, share, span } from "../format.js";
-import { Heat, Spark } from "../charts.js";
-import { Empty, Mark, Meter, State, Value, errorShare, judge, level } from "../parts.js";
+import { HEAT_ROWS, Heat, Spark } from "../charts.js";
+import { Empty, Mark, Meter, State, Value, errorShare, judge, level, worst } from "../parts.js";
 import { Table } from "../table.js";
 import { link } from "../route.js";
 
@@ -38,7 +38,8 @@ export function troubles(now) {
       list.push({ level: "bad", app: app.name, text: `${share(wrong)} of its answers are 5xx`, kind: "errors" });
     }
     const grows = app.leak_bytes_per_hour;
-    if (grows > 0) list.push({ level: "warn", app: app.name, text: `its heap's floor grows by ${bytes(grows)} an hour`, kind: "leak" });
+    const leaks = list.some((one) => one.app === app.name && /grows/.test(one.text));
+    if (grows > 0 && !leaks) list.push({ level: "warn", app: app.name, text: `its heap's floor grows by ${bytes(grows)} an hour`, kind: "leak" });
     const silent = app.workers.filter((w) => w.state === "ready" && !w.agent).length;
     if (silent > 0 && silent < app.workers.length) {
       list.push({ level: "warn", app: app.name, text: `${plural(silent, "worker")} of ${app.workers.length} do not report`, kind: "agent" });
@@ -48,21 +49,26 @@ export function troubles(now) {
   return list.sort((a, b) => (a.level === b.level ? 0 : a.level === "bad" ? -1 : 1));
 }
 
+// The rest is behind a button, so that the apps stay in sight.
+const FIRST_TROUBLES = 8;
+
 function Attention({ now }) {
+  const [all, setAll] = useState(false);
   const list = troubles(now);
+  const shown = all ? list : list.slice(0, FIRST_TROUBLES);
   const resolved = now.alerts.filter((alert) => alert.state === "resolved");
   if (list.length === 0) {
     const ready = now.apps.reduce((sum, app) => sum + app.ready, 0);
     const running = `${plural(now.apps.length, "app")}, ${plural(ready, "worker")} ready.`;
     return html`<section class="calm" aria-label="State">
       <p class="lead"><${Mark} level="good" />All is well.</p>
-      <p>${running} ${resolved.map((alert) => `Resolved at ${moment(alert.since_ms)}: ${alert.app} ${alert.name}.`).join(" ")}</p>
+      <p>${running} ${resolved.map((alert) => `Resolved at ${moment(alert.since_ms, now.time_ms)}: ${alert.app} ${alert.name}.`).join(" ")}</p>
     </section>`;
   }
   return html`<section class="attention" aria-labelledby="attention">
     <h2 id="attention">Needs attention</h2>
     <ul>
-      ${list.map(
+      ${shown.map(
         (one) => html`<li class=${one.level} key=${one.app + one.text}>
           <${Mark} level=${one.level} />
           <span class="who">${one.app ? html`<a href=${link("app", one.app)}>${one.app}</a>` : "this machine"}</span>
@@ -72,6 +78,7 @@ function Attention({ now }) {
         </li>`,
       )}
     </ul>
+    ${shown.length < list.length && html`<button class="more" onClick=${() => setAll(true)}>Show ${list.length - shown.length} more</button>`}
   </section>`;
 }
 
@@ -94,7 +101,8 @@ function HostLine({ now }) {
 }
 
 const APP_COLUMNS = [
-  { key: "app", label: "App", sort: (a) => a.name, cell: (a) => html`<${AppName} app=${a} />`, kind: "name" },
+  { key: "app", label: "App", sort: (a) => a.name, cell: (a) => html`<a class="strong" href=${link("app", a.name)}>${a.name}</a>`, kind: "name" },
+  { key: "state", label: "State", kind: "states", sort: (a) => worst(a.status), cell: (a) => html`<${State} state=${a.reloading ? "reloading" : a.status} /> <small>${a.ready}/${a.wanted}</small>` },
   {
     key: "rate",
     label: "Requests/s",
@@ -103,9 +111,9 @@ const APP_COLUMNS = [
     cell: (a) => (a.traffic.source === "none" ? dash("nobody sees its requests") : count(a.traffic.rate)),
   },
   { key: "spark", label: "2 min", kind: "sparks", cell: (a) => html`<${Spark} values=${a.history.rate} label="Requests a second over two minutes" />` },
-  { key: "p50", label: "p50", num: true, wide: true, sort: (a) => a.traffic.latency?.p50_us, cell: (a) => duration(a.traffic.latency?.p50_us), title: "Half of the requests are faster" },
+  { key: "p50", label: "p50", num: true, wide: true, kind: "roomy", sort: (a) => a.traffic.latency?.p50_us, cell: (a) => duration(a.traffic.latency?.p50_us), title: "Half of the requests are faster" },
   { key: "p95", label: "p95", num: true, sort: (a) => a.traffic.latency?.p95_us, cell: (a) => duration(a.traffic.latency?.p95_us), title: "95 of 100 requests are faster" },
-  { key: "p99", label: "p99", num: true, wide: true, sort: (a) => a.traffic.latency?.p99_us, cell: (a) => duration(a.traffic.latency?.p99_us), title: "99 of 100 requests are faster" },
+  { key: "p99", label: "p99", num: true, wide: true, kind: "roomy", sort: (a) => a.traffic.latency?.p99_us, cell: (a) => duration(a.traffic.latency?.p99_us), title: "99 of 100 requests are faster" },
   {
     key: "errors",
     label: "Errors",
@@ -122,24 +130,20 @@ const APP_COLUMNS = [
     cell: (a) => html`<${Value} level=${judge("lag", a.lag_p99_us)}>${duration(a.lag_p99_us)}<//>`,
     title: "How late the event loop of the worst worker comes to its work (p99)",
   },
-  { key: "loop", label: "Loop use by worker", kind: "heats", cell: (a) => html`<${Loop} app=${a} />` },
+  { key: "loop", label: "Loop use", num: true, kind: "heats loops", sort: (a) => a.utilization, title: "A strip for each worker over two minutes; the mean now", cell: (a) => html`<${Loop} app=${a} />` },
   { key: "cpu", label: "CPU", num: true, sort: (a) => a.cpu_percent, cell: (a) => percent(a.cpu_percent), title: "All workers together; 100% is one core" },
   { key: "memory", label: "Memory", num: true, sort: (a) => a.memory_bytes, cell: (a) => html`<${Memory} app=${a} />` },
 ];
 
 const dash = (why) => html`<span class="none" title=${why}>–</span>`;
 
-function AppName({ app }) {
-  const state = app.reloading ? "reloading" : app.status;
-  return html`<a class="strong" href=${link("app", app.name)}>${app.name}</a>
-    <div class="under"><${State} state=${state} /><span>${app.ready}/${app.wanted}</span></div>`;
-}
-
 function Loop({ app }) {
   if (app.utilization === null) return dash("the event loop is not measured: the app has agent = false, or is no Node.js program");
-  const workers = app.workers.slice(0, 8);
-  return html`<div class="loop">
-    <${Heat} workers=${workers} row=${workers.length > 4 ? 6 : 10} label=${workers.map((w) => `worker ${w.instance}: ${share(w.utilization)}`).join(", ")} />
+  const busiest = app.workers.length > HEAT_ROWS ? [...app.workers].sort((a, b) => (b.utilization ?? -1) - (a.utilization ?? -1)) : app.workers;
+  const workers = busiest.slice(0, HEAT_ROWS);
+  const title = workers.length < app.workers.length ? `the ${workers.length} busiest of ${app.workers.length} workers` : null;
+  return html`<div class="loop" title=${title}>
+    <${Heat} workers=${workers} label=${workers.map((w) => `worker ${w.instance}: ${share(w.utilization)}`).join(", ")} />
     <${Value} level=${judge("use", app.utilization)}>${share(app.utilization)}<//>
   </div>`;
 }
@@ -153,5 +157,5 @@ function Memory({ app }) {
 }
 
 function Apps({ apps }) {
-  return html`<${Table} label="Apps" caption="All apps, over the last 10 seconds" columns=${APP_COLUMNS} rows=${apps} rowKey=${(a) => a.name} most=${100} cards />`;
+  return html`<${Table} label="Apps" caption="All apps, over the last 10 seconds" columns=${APP_COLUMNS} rows=${apps} rowKey=${(a) => a.name} most=${100} />`;
 }

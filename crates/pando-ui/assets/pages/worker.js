@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { bytes, count, duration, percent, rate, share, span } from "../format.js";
-import { TimeChart } from "../charts.js";
+import { TimeChart, TimeCharts } from "../charts.js";
 import { Empty, Problem, Stat, State, errorShare, judge } from "../parts.js";
 import { Picker } from "../picker.js";
 import { only, recent, useEvents, useSeries } from "../data.js";
@@ -63,7 +63,7 @@ function Now({ worker: w, limit }) {
       <${Stat} label="Loop lag" level=${judge("lag", w.lag_p99_us)} note=${`at most ${duration(w.lag_max_us)}`}>${duration(w.lag_p99_us)}<//>
       <${Stat} label="Loop use" level=${judge("use", w.utilization)}>${share(w.utilization)}<//>
       <${Stat} label="Heap" note=${`limit ${bytes(w.heap_limit_bytes)}`} level=${w.heap_limit_bytes ? judge("memory", w.heap_used_bytes / w.heap_limit_bytes) : null}>${bytes(w.heap_used_bytes)}<//>
-      <${Stat} label="Collection" note="of garbage, ms a second">${count(w.gc_ms_per_s)} ms<//>`}
+      <${Stat} label="Collection" note="of garbage">${count(w.gc_ms_per_s)} ms/s<//>`}
     <${Stat} label="CPU" note=${`waited ${percent(w.cpu_wait_percent)}`} level=${judge("wait", w.cpu_wait_percent)}>${percent(w.cpu_percent)}<//>
     <${Stat} label="Memory" note=${limit ? `of ${bytes(limit)}` : "no limit"} level=${limit ? judge("memory", w.memory_bytes / limit) : null}>${bytes(w.memory_bytes)}<//>
     <${Stat} label="Descriptors" note=${`${count(w.threads)} threads`}>${count(w.fds)}<//>
@@ -75,7 +75,7 @@ function Charts({ now, worker, outside, inside, marks, limit }) {
   const [out, into] = [from(outside), from(inside)];
   const shared = { marks, bounds: outside.bounds, note: outside.value || outside.failure ? undefined : "Loading" };
   const memory = [out("resident", "memory", "--c1", { fill: true, limit: limit ?? 0 }), out("PSS", "pss", "--c3", { dash: true })];
-  return html`<div class="charts">
+  return html`<${TimeCharts}>
     ${worker.agent &&
     html`<${TimeChart} title="Heap" unit="bytes" ...${shared} hint="The floor is what is left after a full collection: a floor that rises for hours is a leak"
         lines=${[into("used", "heap_used", "--c1", { fill: true }), into("total", "heap_total", "--c3"), into("floor", "heap_floor", "--c4", { dash: true })]} />`}
@@ -89,7 +89,7 @@ function Charts({ now, worker, outside, inside, marks, limit }) {
     html`<${TimeChart} title="Requests" unit="per_s" ...${shared} lines=${[into("requests", "rate", "--c1", { fill: true }), into("5xx", "errors5xx", "--bad")]} />
       <${TimeChart} title="Duration" unit="us" ...${shared} lines=${[into("p50", "latency_p50", "--c3"), into("p95", "latency_p95", "--c1")]} />`}
     <${TimeChart} title="Descriptors and handles" unit="count" ...${shared} lines=${[out("descriptors", "fds", "--c1"), ...(worker.agent ? [into("handles", "handles", "--c4", { dash: true })] : [])]} />
-  </div>`;
+  <//>`;
 }
 
 function limitLine(like, limit) {

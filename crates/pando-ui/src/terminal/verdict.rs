@@ -1,4 +1,5 @@
-//! What is well and what is wrong: signs, colours and limits of states and numbers.
+//! What is well and what is wrong: signs, colours and limits of states and numbers. The limits are
+//! those of the page in the browser (`parts.js`).
 
 use monitor_spec::now::{Alert, AlertState, App, Traffic};
 
@@ -13,10 +14,11 @@ pub const LAG: Limits = Limits {
 /// Of a memory limit.
 const MEMORY_WARN: f64 = 0.80;
 const MEMORY_BAD: f64 = 0.95;
-/// Share of answers with 5xx from which it is red.
-const ERRORS_BAD: f64 = 0.01;
+/// Share of answers with 5xx.
+const ERRORS_WARN: f64 = 0.01;
+const ERRORS_BAD: f64 = 0.05;
 /// Of a certificate's life, milliseconds.
-pub const CERTIFICATE_BAD_MS: i64 = 3 * 86_400_000;
+pub const CERTIFICATE_BAD_MS: i64 = 7 * 86_400_000;
 pub const CERTIFICATE_WARN_MS: i64 = 21 * 86_400_000;
 
 /// A state's sign, which is there without colours too, and its colour.
@@ -56,8 +58,10 @@ pub fn error_share(traffic: &Traffic) -> f64 {
 pub fn error_style(share: f64) -> Style {
     if share >= ERRORS_BAD {
         Style::Red
-    } else if share > 0.0 {
+    } else if share >= ERRORS_WARN {
         Style::Yellow
+    } else if share > 0.0 {
+        Style::Plain
     } else {
         Style::Dim
     }
@@ -91,5 +95,28 @@ pub fn event(kind: &str) -> Style {
             Style::Green
         }
         _ => Style::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_browser_has_the_same_limits() {
+        let parts = include_str!("../../assets/parts.js");
+        for (name, warn, bad) in [
+            ("lag", LAG.warn, LAG.bad),
+            ("memory", Some(MEMORY_WARN), Some(MEMORY_BAD)),
+            ("errors", Some(ERRORS_WARN), Some(ERRORS_BAD)),
+        ] {
+            let line = parts
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&format!("{name}: [")))
+                .unwrap();
+            let numbers = line.trim_end_matches("],").replace('_', "");
+            let there: Vec<f64> = numbers.split(", ").map(|n| n.parse().unwrap()).collect();
+            assert_eq!((Some(there[0]), Some(there[1])), (warn, bad), "{name}");
+        }
     }
 }

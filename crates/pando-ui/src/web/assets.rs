@@ -36,6 +36,7 @@ const SOURCES: &[Source] = sources![
     "route.js"
     "state.js"
     "table.js"
+    "theme.js"
     "pages/app.js"
     "pages/endpoint.js"
     "pages/events.js"

@@ -16,9 +16,12 @@ use tokio::time::timeout;
 
 use super::route::{Lines, MAX_LINES};
 use super::{respond, sse};
+use crate::text;
 
 /// Of all lines that wait.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+/// Of one line that goes out: a page holds thousands, and nobody reads more of one there.
+const MAX_LINE_BYTES: usize = 8 * 1024;
 /// Lines that go out together.
 const BATCH: usize = 500;
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -54,11 +57,32 @@ impl Search {
         })
     }
 
-    fn finds(&self, line: &LogLine) -> bool {
-        self.0
+    /// The line as the page has it, if it is one that is looked for. Colours of the app's are no
+    /// part of its text.
+    fn finds(&self, mut line: LogLine) -> Option<LogLine> {
+        if line.text.contains('\u{1b}') {
+            line.text = text::without_escapes(&line.text);
+        }
+        let found = self
+            .0
             .as_ref()
-            .is_none_or(|regex| regex.is_match(&line.text))
+            .is_none_or(|regex| regex.is_match(&line.text));
+        found.then(|| cut(line))
     }
+}
+
+/// A line without control characters; the beginning of one that is longer than a page should hold,
+/// and how long it was.
+fn cut(mut line: LogLine) -> LogLine {
+    let all = line.text.len();
+    let end = line.text.floor_char_boundary(MAX_LINE_BYTES);
+    line.text.truncate(end);
+    line.text = text::without_escapes(&line.text);
+    if end < all {
+        let said = format!(" … {end} of {all} bytes; `pando logs` has the rest");
+        line.text.push_str(&said);
+    }
+    line
 }
 
 /// Lines that wait for the reader; the oldest give way.
@@ -137,7 +161,7 @@ async fn read(
     let most = wanted.keep.clamp(1, MAX_LINES);
     let each = |frame: Frame| {
         if let Frame::Log(line) = frame
-            && search.finds(&line)
+            && let Some(line) = search.finds(line)
         {
             queue.with(|waiting| waiting.push(line, most));
         }
@@ -210,12 +234,38 @@ mod tests {
             ("/", "a/b", true),
             ("//", "a//b", true),
             ("/status=5\\d\\d/", "status=503", true),
+            ("in red", "in \u{1b}[31mred\u{1b}[0m", true),
         ] {
             let made = Search::new(search).unwrap();
-            assert_eq!(made.finds(&line(text)), found, "{search} in {text}");
+            assert_eq!(
+                made.finds(line(text)).is_some(),
+                found,
+                "{search} in {text}"
+            );
         }
         assert!(Search::new("/(/").unwrap_err().contains("unclosed"));
         assert!(Search::new("/(a{1000}){1000}/").is_err());
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters_and_says_so() {
+        let short = "é".repeat(MAX_LINE_BYTES / 2);
+        assert_eq!(cut(line(&short)).text, short);
+        let long = format!("x{}", "é".repeat(MAX_LINE_BYTES));
+        let cut = cut(line(&long)).text;
+        assert!(cut.starts_with("xé") && cut.len() < MAX_LINE_BYTES + 100);
+        assert!(cut.contains("8191 of 16385 bytes"), "{}", &cut[8000..]);
+    }
+
+    #[test]
+    fn what_a_line_would_do_to_a_terminal_is_not_in_it() {
+        let all = Search::new("").unwrap();
+        let shown = |text| all.finds(line(text)).unwrap().text;
+        assert_eq!(
+            shown("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}end"),
+            "red end"
+        );
+        assert_eq!(shown("a\u{8}b\u{202e}c\0"), "a b c ");
     }
 
     #[test]
