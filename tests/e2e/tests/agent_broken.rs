@@ -242,3 +242,35 @@ fn what_is_broken_is_told_once_an_app_and_shown() -> anyhow::Result<()> {
     ensure!(http::get(local(port), "/")?.text() == "answer");
     Ok(())
 }
+
+#[test]
+fn an_app_that_closes_the_socket_is_seen_from_outside() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    let port = port::free()?;
+    pando.env("PORT", port.to_string());
+    let text = "require('http').createServer((q, r) => {
+        if (q.url === '/close') require('fs').closeSync(4);
+        r.end('answer');
+      }).listen(process.env.PORT);";
+    let script = pando.write("server.js", text)?.display().to_string();
+    pando.cmd(&["start", &script, "--name", "api"])?.ok()?;
+    pando.wait_now("api", "reports", SOON, |app| {
+        app.workers.iter().all(|w| w.agent)
+    })?;
+    ensure!(http::get(local(port), "/close")?.text() == "answer");
+    // Not as one whose loop stands still since its last report.
+    pando.wait_now("api", "the view from outside", SOON, |app| {
+        app.workers
+            .iter()
+            .all(|w| !w.agent && w.heap_used_bytes.is_none())
+    })?;
+    let problem = wait::until(SOON + SOON, || {
+        let problems = pando.now().map(|now| now.problems).unwrap_or_default();
+        problems
+            .iter()
+            .any(|problem| problem.contains("the preload of api.0 reports nothing"))
+    });
+    ensure!(problem, "{:?}", pando.now()?);
+    ensure!(http::get(local(port), "/")?.text() == "answer");
+    Ok(())
+}
