@@ -1,11 +1,13 @@
 //! The one body type of requests and answers inside the gateway.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::trailers;
 
 /// Why a body ended before its end.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -78,6 +80,16 @@ impl From<Incoming> for Body {
     }
 }
 
+/// Trailers without what may not stand there; `None` if that leaves none.
+fn without_refused(frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    if frame.is_data() {
+        return Some(frame);
+    }
+    let mut trailers = frame.into_trailers().ok()?;
+    trailers::clean(&mut trailers);
+    (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -89,7 +101,15 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Incoming(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.and_then(|frame| {
+                    frame.map_or_else(
+                        |error| Some(Err(error.into())),
+                        |frame| without_refused(frame).map(Ok),
+                    )
+                }))
+            }
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }

@@ -35,4 +35,5 @@ pub mod serve;
 pub mod shared;
 pub mod tls;
 pub mod trace;
+mod trailers;
 pub mod upstream;

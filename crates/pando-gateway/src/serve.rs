@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod conn;
 mod connection;
+pub mod frames;
 pub mod guard;
 pub mod io;
 mod out;

@@ -312,7 +312,7 @@ impl Attempt<'_> {
                 let body = if incoming.is_end_stream() {
                     Body::Empty
                 } else {
-                    Body::new(Guarded::new(incoming, self.ticket))
+                    Body::new(Guarded::new(Body::from(incoming), self.ticket))
                 };
                 Outcome::Answer(Response::from_parts(parts, body), id)
             }

@@ -82,6 +82,10 @@ impl ConnState {
         }
     }
 
+    pub fn phase_differs(&self, phase: Phase) -> bool {
+        self.phase.load(Relaxed) != phase as u8
+    }
+
     pub fn read_waits(&self, waits: bool, now_ms: u64) {
         mark(&self.read_blocked_ms, waits, now_ms);
     }
@@ -201,7 +205,13 @@ impl ConnState {
             limits.idle_ms
         };
         if phase == Phase::Idle as u8 && older(since, idle_ms) {
-            return Command::Shutdown;
+            // A client of HTTP/2 is told to go, which one that is gone already does not hear.
+            let deaf = self.is_h2 && older(since, idle_ms + limits.header_ms);
+            return if deaf {
+                Command::Abort
+            } else {
+                Command::Shutdown
+            };
         }
         Command::Serve
     }
@@ -240,6 +250,12 @@ mod tests {
             idle.judge(1000 + limits.idle_ms + 1, &limits, false),
             Command::Shutdown
         );
+        let h2 = ConnState::new(at, at, Scheme::Http, "", true, 1000);
+        h2.set_phase(Phase::Idle, 1000);
+        let told = 1000 + limits.idle_ms + 1;
+        assert_eq!(h2.judge(told, &limits, false), Command::Shutdown);
+        let deaf = told + limits.header_ms;
+        assert_eq!(h2.judge(deaf, &limits, false), Command::Abort);
         let busy = conn();
         busy.set_phase(Phase::Idle, 1000);
         busy.request_begins();

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::conn::ConnState;
+use super::frames::Frames;
 use super::guard::{Fault, Guard, Phase};
 use crate::clock;
 use crate::measure::Measure;
@@ -30,6 +31,8 @@ struct Line {
     stream: ClientStream,
     /// `None` for HTTP/2.
     guard: Option<Guard>,
+    /// Of HTTP/2.
+    frames: Frames,
     /// Checked and not yet read by hyper.
     good: BytesMut,
     /// Came and not yet checked to its end.
@@ -59,6 +62,7 @@ impl ClientIo {
         Self(Arc::new(Mutex::new(Line {
             stream,
             guard,
+            frames: Frames::default(),
             good: BytesMut::new(),
             raw: BytesMut::new(),
             recheck: false,
@@ -150,7 +154,7 @@ impl Line {
                 continue;
             }
             let Some(guard) = &mut self.guard else {
-                return self.read_through(cx, buf);
+                return self.read_frames(cx, buf);
             };
             match guard.phase() {
                 Phase::Held => {
@@ -181,6 +185,40 @@ impl Line {
                 }
             }
             self.check_raw();
+        }
+    }
+
+    /// HTTP/2: all in hyper's own buffer, but for trailers, and for a frame's head in part.
+    fn read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let begun = buf.filled().len();
+        loop {
+            let n = if self.raw.is_empty() {
+                let before = buf.filled().len();
+                ready!(self.stream.pin().poll_read(cx, buf))?;
+                let new = &buf.filled()[before..];
+                let n = new.len();
+                let passed = self.frames.pass(new);
+                self.raw.extend_from_slice(&new[passed..]);
+                buf.set_filled(before + passed);
+                n
+            } else {
+                ready!(tokio_util::io::poll_read_buf(
+                    self.stream.pin(),
+                    cx,
+                    &mut self.raw
+                ))?
+            };
+            self.measure.counts.bytes_in.add(n as u64);
+            self.frames.take(&mut self.raw, &mut self.good);
+            let phase = self.frames.phase();
+            if self.state.phase_differs(phase) {
+                self.state.set_phase(phase, clock::now_ms());
+            }
+            let room = buf.remaining();
+            buf.put_slice(&self.good.split_to(room.min(self.good.len())));
+            if n == 0 || buf.filled().len() > begun {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 

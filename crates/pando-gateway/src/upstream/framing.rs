@@ -5,6 +5,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use memchr::memchr;
 
+use crate::trailers;
+
 const MAX_CHUNK_LINE: usize = 4096;
 const MAX_TRAILERS: usize = 64;
 
@@ -193,7 +195,6 @@ impl Chunked {
         }
     }
 
-    /// Fields that frame or route a message do not belong in trailers (RFC 9110 section 6.5.1).
     fn trailer(&mut self, line: &[u8]) -> Result<(), BadFraming> {
         let colon = memchr(b':', line).ok_or(BadFraming::Chunk)?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| BadFraming::Chunk)?;
@@ -202,14 +203,7 @@ impl Chunked {
         if self.trailers.len() >= MAX_TRAILERS {
             return Err(BadFraming::Chunk);
         }
-        let framing = [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::HOST,
-            header::CONNECTION,
-            header::TRAILER,
-        ];
-        if !framing.contains(&name) {
+        if trailers::is_allowed(&name) {
             self.trailers.append(name, value);
         }
         Ok(())
