@@ -90,6 +90,8 @@ pub async fn answer(
         pass: Pass::default(),
     };
     trace.account.tracer = tracer.clone();
+    let log = &config.access_log;
+    trace.account.log = log.is_on().then(|| log.clone());
     let is_old = request.version() == Version::HTTP_10;
     let asks_close = is_old && !says_keep_alive(request.headers());
     let exchange = Exchange {
@@ -542,7 +544,9 @@ impl Exchange {
             account.served = served;
         }
         account.user = trace.granted.user;
-        account.log = log.wants(parts.status.as_u16()).then(|| log.clone());
+        if !log.wants(parts.status.as_u16()) {
+            account.log = None;
+        }
         let length = http_body::Body::size_hint(&body).exact();
         account.answered(parts.status.as_u16(), length);
         let body = OutBody::new(body, account, trace.pass);

@@ -30,6 +30,11 @@ struct Edge {
 
 impl Edge {
     async fn start(routes: Vec<Route>) -> Self {
+        Self::sampling(routes, 1.0).await
+    }
+
+    /// Writes a share of the good answers to its access log.
+    async fn sampling(routes: Vec<Route>, sample: f64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = socket.local_addr().unwrap();
@@ -42,6 +47,7 @@ impl Edge {
             health: Some("/livez".into()),
             access_log: gateway_spec::AccessLog {
                 path: Some(dir.path().join("access.log")),
+                sample,
                 ..gateway_spec::AccessLog::default()
             },
             ..GatewaySpec::default()
@@ -56,6 +62,21 @@ impl Edge {
             reporter: Reporter::default(),
             address: at.to_string(),
             dir,
+        }
+    }
+
+    /// The lines of the access log once there are so many.
+    async fn log(&self, lines: usize) -> Vec<serde_json::Value> {
+        let path = self.dir.path().join("access.log");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.lines().count() >= lines {
+                let parse = |line| serde_json::from_str(line).unwrap();
+                return text.lines().map(parse).collect();
+            }
+            assert!(Instant::now() < deadline, "{lines} lines: {text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -266,7 +287,20 @@ async fn those_who_leave_and_those_without_a_site_are_counted() {
         assert!(Instant::now() < deadline, "the request is not under way");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let before = jiff::Timestamp::now();
     drop(leaves);
+    let line = &edge.log(1).await[0];
+    assert_eq!(
+        (&line["status"], &line["aborted"]),
+        (&499.into(), &true.into()),
+        "{line}"
+    );
+    let time: jiff::Timestamp = line["time"].as_str().unwrap().parse().unwrap();
+    // Of the end, to the millisecond.
+    assert!(
+        time.as_millisecond() >= before.as_millisecond(),
+        "{time} {before}"
+    );
     let report = edge.report(1).await;
     let row = &report.routes[0];
     assert_eq!(
@@ -284,6 +318,32 @@ async fn those_who_leave_and_those_without_a_site_are_counted() {
         ("", "", "(unmatched)")
     );
     assert_eq!(row.classes, [0, 0, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_share_of_good_answers_is_written_and_errors_are() {
+    let fine = Action::Respond {
+        status: 200,
+        body: "fine".into(),
+        content_type: None,
+    };
+    let fine = Route::new(PathMatch::Prefix("/fine".into()), fine);
+    let edge = Edge::sampling(vec![fine], 0.5).await;
+    let mut client = edge.open().await;
+    for _ in 0..400 {
+        assert_eq!(client.ask("GET", "/fine", "edge.example").await, 200);
+    }
+    assert_eq!(client.ask("GET", "/last", "edge.example").await, 404);
+    let deadline = Instant::now() + PATIENCE;
+    let lines = loop {
+        let lines = edge.log(1).await;
+        if lines.iter().any(|line| line["status"] == 404) {
+            break lines.len();
+        }
+        assert!(Instant::now() < deadline, "no line of the error");
+    };
+    // 200 on average; beyond five standard deviations once in a million runs.
+    assert!((150..=251).contains(&lines), "{lines}");
 }
 
 /// By endpoint: requests, those that were aborted, and answers by class.

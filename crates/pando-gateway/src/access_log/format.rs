@@ -53,6 +53,10 @@ fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     text_field("host", entry.host.as_bytes(), out);
     text_field("path", entry.path.as_bytes(), out);
     number_field("status", u64::from(entry.status), out);
+    if entry.aborted {
+        key("aborted", out);
+        out.extend_from_slice(b"true");
+    }
     number_field("bytes_in", entry.bytes_in, out);
     number_field("bytes_out", entry.bytes_out, out);
     text_field("protocol", protocol(entry.version).as_bytes(), out);
@@ -122,6 +126,9 @@ fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\" \"");
     dash(entry.user_agent, out);
     out.push(b'"');
+    if entry.aborted {
+        word("aborted", "1", out);
+    }
     word("host", entry.host, out);
     word("site", entry.site, out);
     word("route", entry.route, out);
@@ -361,6 +368,7 @@ pub(super) fn example() -> Entry<'static> {
         path: "/items/7?full=1",
         version: Version::HTTP_11,
         status: 200,
+        aborted: false,
         bytes_in: 0,
         bytes_out: 1234,
         site: "api.example.com",

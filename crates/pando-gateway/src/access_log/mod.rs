@@ -36,7 +36,10 @@ pub struct Entry<'a> {
     /// Path and query as the client sent them.
     pub path: &'a str,
     pub version: Version,
+    /// 499 where the client went before there was an answer, as nginx has it.
     pub status: u16,
+    /// The client went before it had all of the answer.
+    pub aborted: bool,
     /// Bytes of the bodies, as sent.
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -99,12 +102,9 @@ impl AccessLog {
         self.is_on() && (self.sample >= 1.0 || status >= 400 || fastrand::f64() < self.sample)
     }
 
-    /// Writes one line, if the sampling wants it.
+    /// Writes one line. Whether there is to be one was asked before, once: see `wants`.
     pub fn record(&self, entry: &Entry<'_>) {
         let Some(shared) = &self.shared else { return };
-        if !self.wants(entry.status) {
-            return;
-        }
         LINE.with_borrow_mut(|line| {
             line.clear();
             format::line(self.format, entry, line);

@@ -22,6 +22,9 @@ use crate::serve::conn::ConnState;
 use crate::shared::Thread;
 use crate::trace::{self, Tracer};
 
+/// The status in the log of a request whose client went before there was an answer.
+const NO_ANSWER: u16 = 499;
+
 /// See the module. Its thread is the one that it is dropped on.
 pub struct Account {
     pub thread: Arc<Thread>,
@@ -43,7 +46,7 @@ pub struct Account {
     pub user: Option<Arc<str>>,
     /// It is not traffic: nothing is counted or written of it.
     pub quiet: bool,
-    /// `None`: this answer is not logged.
+    /// `None`: it is not logged. Until there is an answer it is: who went before is of interest.
     pub log: Option<Arc<AccessLog>>,
     /// Who takes its span, if it is recorded.
     pub tracer: Option<Arc<Tracer>>,
@@ -179,13 +182,18 @@ impl Account {
     fn write(&self, log: &AccessLog, details: &Details, total: Duration) {
         let path = self.target.as_ref().map_or("*", |pq| pq.as_str());
         log.record(&Entry {
-            time: details.time,
+            time: details.time + total,
             client: self.client.ip,
             method: &self.method,
             host: &self.host,
             path,
             version: details.version,
-            status: self.status,
+            status: if self.status == 0 {
+                NO_ANSWER
+            } else {
+                self.status
+            },
+            aborted: self.is_aborted(),
             bytes_in: details.bytes_in,
             bytes_out: self.sent,
             site: self.site.as_ref().map_or("", |site| &site.name),

@@ -43,7 +43,8 @@ impl http_body::Body for OutBody {
                 if let Some(data) = frame.data_ref() {
                     this.account.sends(data.len() as u64);
                 }
-                if this.body.is_end_stream() {
+                // Nothing follows trailers, and nobody asks.
+                if frame.is_trailers() || this.body.is_end_stream() {
                     this.account.body_ends(false);
                 }
             }
