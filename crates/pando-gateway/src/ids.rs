@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::trace::context::{Context, push_hex};
+use crate::trace::context::{Context, hex_of};
 
 const MAX_REQUEST_ID: usize = 128;
 
@@ -119,9 +119,7 @@ fn request_id(given: Option<&str>, number: u128) -> String {
     if let Some(id) = given {
         return id.to_owned();
     }
-    let mut text = String::with_capacity(32);
-    push_hex(&mut text, number, 32);
-    text
+    hex_of(number)
 }
 
 fn is_plain(id: &str) -> bool {

@@ -64,24 +64,33 @@ impl Context {
 impl Context {
     /// The header, always of version 0. By hand: every request of a gateway that traces has one.
     pub fn header(self) -> String {
-        let mut text = String::with_capacity(LENGTH);
-        text.push_str("00-");
-        push_hex(&mut text, self.trace_id, 32);
-        text.push('-');
-        push_hex(&mut text, u128::from(self.span_id), 16);
-        text.push('-');
-        push_hex(&mut text, u128::from(self.flags), 2);
-        text
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        put_hex(&mut text[3..35], &self.trace_id.to_be_bytes());
+        put_hex(&mut text[36..52], &self.span_id.to_be_bytes());
+        put_hex(&mut text[53..], &[self.flags]);
+        digits(&text)
     }
 }
 
-/// The last digits of a number.
-pub fn push_hex(text: &mut String, number: u128, digits: usize) {
+/// 32 digits.
+pub fn hex_of(number: u128) -> String {
+    let mut text = [0; 32];
+    put_hex(&mut text, &number.to_be_bytes());
+    digits(&text)
+}
+
+/// Two digits a byte.
+fn put_hex(out: &mut [u8], bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for at in (0..digits).rev() {
-        let digit = (number >> (4 * at)) as usize & 0xf;
-        text.push(char::from(DIGITS[digit]));
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
+}
+
+fn digits(text: &[u8]) -> String {
+    // Digits and dashes are text.
+    std::str::from_utf8(text).unwrap_or_default().to_owned()
 }
 
 /// Lower case only.
