@@ -23,7 +23,7 @@ cargo xtask VERB
   bench cluster [--quick] [--only TABLE]
                            Pando beside its peers: throughput stall memory restart reload logs
   bench gateway [--quick] [--only TABLE,...] [--peers nginx,haproxy,caddy,pando]
-                           the gateway beside its peers: cpu latency stall kill idle websocket
+                           the gateway beside its peers: cpu measuring latency stall kill idle websocket
   bench agent [--quick] [--only TABLE,...] [--nodes 20,24] [--variants nothing,pando,prom,pm2,otel]
                            CPU and memory of measuring inside an app: switch http express busy
   conformance              every case of httpwg-cli against the gateway (HTTP/2)

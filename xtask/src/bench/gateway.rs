@@ -12,6 +12,7 @@ mod cpu;
 mod idle;
 mod kill;
 mod latency;
+mod measuring;
 mod origin;
 mod peer;
 mod process;
@@ -27,8 +28,9 @@ use super::{Table, lab};
 use crate::{debian, shell};
 use peer::Peer;
 
-pub const TABLES: [Table<Lab>; 6] = [
+pub const TABLES: [Table<Lab>; 7] = [
     ("cpu", cpu::run),
+    ("measuring", measuring::run),
     ("latency", latency::run),
     ("stall", stall::run),
     ("kill", kill::run),
