@@ -16,9 +16,10 @@ pub fn run() -> anyhow::Result<()> {
         shell::run("cargo", &["install", "--locked", "--quiet", "cargo-deny"])?;
     }
     shell::run("cargo", &["deny", "check", "bans", "licenses", "sources"])?;
-    // The advisories come over the network; a machine without it must still be able to check.
-    if let Err(error) = shell::run("cargo", &["deny", "check", "advisories"]) {
-        println!("advisories were not checked, or there are some: {error:#}");
+    // The advisories come over the network; a machine without it must still be able to check the rest.
+    if let Err(error) = shell::run("cargo", &["deny", "fetch", "db"]) {
+        println!("advisories were not checked, for they cannot be fetched: {error:#}");
+        return Ok(());
     }
-    Ok(())
+    shell::run("cargo", &["deny", "--offline", "check", "advisories"])
 }
