@@ -73,7 +73,8 @@ pub async fn answer(
         std::array::from_fn(|_| fastrand::u64(..))
     }));
     let recorded = ids.recorded().is_some();
-    let tracer = config.tracer.clone().filter(|_| recorded);
+    // Most requests are not recorded, and all threads would count at its one counter.
+    let tracer = config.tracer.as_ref().filter(|_| recorded).cloned();
     let (client, trusted) = client(&origin.conn, &config, request.headers());
     let host: Arc<str> = host_of(&request).unwrap_or("").into();
     let detailed = config.access_log.is_on() || recorded;

@@ -209,13 +209,15 @@ impl Line {
                 ))?
             };
             self.measure.counts.bytes_in.add(n as u64);
-            self.frames.take(&mut self.raw, &mut self.good);
+            if !self.raw.is_empty() {
+                self.frames.take(&mut self.raw, &mut self.good);
+                let room = buf.remaining();
+                buf.put_slice(&self.good.split_to(room.min(self.good.len())));
+            }
             let phase = self.frames.phase();
             if self.state.phase_differs(phase) {
                 self.state.set_phase(phase, clock::now_ms());
             }
-            let room = buf.remaining();
-            buf.put_slice(&self.good.split_to(room.min(self.good.len())));
             if n == 0 || buf.filled().len() > begun {
                 return Poll::Ready(Ok(()));
             }
