@@ -70,6 +70,18 @@ else {
 }
 ";
 
+/// Asks all the time where a link leads, and says how often the answer was wrong.
+const LINKED: &str = "
+const fs = require('fs');
+let asked = 0;
+let wrong = 0;
+setInterval(() => {
+  asked++;
+  if (fs.realpathSync(process.argv[1]) !== __filename) wrong++;
+}, 5);
+require('http').createServer((q, r) => r.end(JSON.stringify({ file: __filename, asked, wrong }))).listen(process.env.PORT);
+";
+
 fn start(name: &str, source: &str, packages: &[&str]) -> anyhow::Result<(Pando, u16)> {
     let mut pando = Pando::new()?;
     let port = e2e::port::free()?;
@@ -197,6 +209,28 @@ fn threads_count_and_children_do_not() -> anyhow::Result<()> {
         "{:?}",
         app.endpoints
     );
+    Ok(())
+}
+
+/// As `node_modules/.bin` has them. Node's `realpathSync` looks at what the last `stat` of anybody
+/// left behind, so that of the preload must leave nothing.
+#[test]
+fn a_script_behind_a_link_is_what_it_leads_to() -> anyhow::Result<()> {
+    let mut pando = Pando::new()?;
+    let port = e2e::port::free()?;
+    pando.env("PORT", port.to_string());
+    let script = pando.write("real.js", LINKED)?;
+    let link = pando.work().join("link.js");
+    std::os::unix::fs::symlink(&script, &link)?;
+    let link = link.display().to_string();
+    pando.cmd(&["start", &link, "--name", "api"])?.ok()?;
+    pando.wait_now("api", "reports", SOON, |app| app.lag_p99_us.is_some())?;
+    std::thread::sleep(Duration::from_secs(3));
+    let answer: serde_json::Value = serde_json::from_slice(&http::get(local(port), "/")?.body)?;
+    let real = std::fs::canonicalize(script)?;
+    ensure!(answer["file"] == real.display().to_string(), "{answer}");
+    ensure!(answer["asked"].as_u64() > Some(10), "{answer}");
+    ensure!(answer["wrong"] == 0, "{answer}");
     Ok(())
 }
 

@@ -110,6 +110,10 @@ class Reporter {
   }
 }
 
+// Node's `realpathSync` stops at a link if the last plain `stat` of anybody was of a socket or a pipe
+// (its `statValues`), and the app would load its modules under wrong names. This one leaves nothing there.
+const BIGINT = { bigint: true };
+
 // The inherited descriptor. It is written to only while it still is the socket that it was: an
 // app may close it, and another file may get its number.
 class Socket {
@@ -117,14 +121,14 @@ class Socket {
     this.fstat = fs.fstatSync;
     this.writeSync = fs.writeSync;
     this.fd = fd;
-    const stat = this.fstat(fd);
+    const stat = this.fstat(fd, BIGINT);
     this.ino = stat.ino;
     this.isSocket = stat.isSocket();
   }
 
   write(text) {
     try {
-      if (this.fstat(this.fd).ino !== this.ino) return 'gone';
+      if (this.fstat(this.fd, BIGINT).ino !== this.ino) return 'gone';
       this.writeSync(this.fd, text);
       return 'sent';
     } catch (error) {
