@@ -64,6 +64,8 @@ It runs on every core. Look at it:
   http://localhost:{port}/compute?n=35     work for the CPU
   http://localhost:{port}/wait?ms=1000     waiting
   http://localhost:{port}/fail             an error, answered with 500
+  {pando} monit                       all of it live, in the terminal
+  {pando} dashboard                   the same with charts, in the browser
   {pando} ls
   {pando} logs {NAME}
   {pando} reload {NAME}      deploy without losing a request

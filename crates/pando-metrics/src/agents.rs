@@ -12,6 +12,8 @@ use crate::engine::{Reporter, Taken};
 
 /// Reports of a worker that are read in a second: one of each of its threads.
 const READS_MAX: u32 = 36;
+/// And so many more, one for each second in which nobody read.
+const READS_HELD_MAX: u64 = 256;
 /// Bytes of a worker that are read in a second.
 const BYTES_MAX: usize = 1024 * 1024;
 /// For so long a bad report is a problem of the picture.
@@ -21,6 +23,7 @@ const PROBLEMS_MAX: usize = 8;
 
 pub(crate) struct Agents {
     sockets: Vec<Agent>,
+    last_us: u64,
     buffer: Vec<u8>,
 }
 
@@ -50,6 +53,7 @@ impl Agents {
     pub fn new() -> Self {
         Self {
             sockets: Vec::new(),
+            last_us: 0,
             buffer: Vec::new(),
         }
     }
@@ -73,6 +77,9 @@ impl Agents {
     ) -> Heard {
         // One byte more than there may be tells of those that are too long.
         self.buffer.resize(MAX_REPORT_BYTES + 1, 0);
+        let away_s = now_us.saturating_sub(self.last_us) / 1_000_000;
+        self.last_us = now_us;
+        let reads = READS_MAX + away_s.min(READS_HELD_MAX) as u32;
         let mut heard = Heard::default();
         let buffer = &mut self.buffer;
         self.sockets.retain_mut(|agent| {
@@ -80,7 +87,7 @@ impl Agents {
             if take(&agent.from, None) == Taken::Unknown {
                 return !has_ended(&agent.socket);
             }
-            let (open, why) = agent.read(now_us, buffer, &mut take);
+            let (open, why) = agent.read(now_us, reads, buffer, &mut take);
             if let Some(why) = why {
                 heard.bad.push((agent.from.clone(), why));
             }
@@ -115,12 +122,13 @@ impl Agent {
     fn read(
         &mut self,
         now_us: u64,
+        reads: u32,
         buffer: &mut [u8],
         take: &mut impl FnMut(&Reporter, Option<Report>) -> Taken,
     ) -> (bool, Option<String>) {
         let mut first = None;
         let mut bytes = 0;
-        for _ in 0..READS_MAX {
+        for _ in 0..reads {
             if bytes >= BYTES_MAX {
                 break;
             }
@@ -232,6 +240,12 @@ mod tests {
             Taken::TooMany
         });
         assert_eq!(taken, READS_MAX);
+        // After a time away what was held meanwhile is read too.
+        agents.read(20_000_001, |_, report| {
+            taken += u32::from(report.is_some());
+            Taken::TooMany
+        });
+        assert_eq!(taken, (2 * READS_MAX + 20).min(sent));
     }
 
     #[test]

@@ -38,10 +38,15 @@ pub(crate) use endpoints::SLOT_S;
 const EVENTS_MAX: usize = 256;
 /// Problems of preloads in one picture.
 const PROBLEMS_MAX: usize = 16;
+/// Reports that wait: clocks that do not beat as ours give two in one second and none in another.
+const WAITING_MAX: usize = 4;
 /// Requests that one report can be about.
 const REQUESTS_MAX: u64 = 10_000_000;
 /// Lengths of a second that are believed.
-const SECOND_S: std::ops::Range<f64> = 0.2..10.0;
+const SECOND_S: std::ops::Range<f64> = 0.2..600.0;
+/// While nobody reads (a supervisor without a CPU, a machine that was paused), so many seconds' reports
+/// are taken later on. A preload's socket holds about a hundred.
+const AWAY_MAX_S: u64 = 120;
 
 /// When a second ends, and how long it was.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +57,15 @@ pub struct Moment {
     pub us: u64,
     /// Since the moment before.
     pub seconds: f64,
+}
+
+impl Moment {
+    /// Reports of one thread that are taken until the next moment: a few, and one for each second
+    /// that it is late.
+    fn reports(&self, now_us: u64) -> usize {
+        let away_s = now_us.saturating_sub(self.us) / 1_000_000;
+        WAITING_MAX + away_s.min(AWAY_MAX_S) as usize
+    }
 }
 
 pub struct Engine {
@@ -125,8 +139,9 @@ impl Engine {
         if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
             return Taken::Nonsense;
         }
+        let room = self.at.reports(us);
         let broken = report.broken.clone();
-        if !app.report(us, id, report) {
+        if !app.report(us, room, id, report) {
             return Taken::TooMany;
         }
         let mut told = Vec::new();
@@ -181,7 +196,7 @@ impl Engine {
     }
 
     pub fn edge(&mut self, now_us: u64, report: edge::Report) {
-        self.gateway.report(now_us, report);
+        self.gateway.report(now_us, self.at.reports(now_us), report);
     }
 
     pub fn event(&mut self, event: Event) {

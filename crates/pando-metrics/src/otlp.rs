@@ -106,7 +106,16 @@ fn send_all(spec: &Otlp, bodies: Receiver<Vec<u8>>, status: &Shared) {
     let url = format!("{}{PATH}", spec.endpoint.trim_end_matches('/'));
     for body in bodies {
         let headers = || spec.headers.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        let send = || post::post(&agent, &url, CONTENT_TYPE, headers(), &body);
+        let send = || {
+            post::post(
+                &agent,
+                &url,
+                CONTENT_TYPE,
+                headers(),
+                &body,
+                post::otlp_may_work_later,
+            )
+        };
         arrived(deliver(send, std::thread::sleep), &spec.endpoint, status);
     }
 }

@@ -44,13 +44,26 @@ pub fn agent(limit: Duration) -> Agent {
         .new_agent()
 }
 
-/// Sentences never have the URL in them, which may be secret.
+/// Codes after which the same is worth another try: as the OTLP specification has it (Retryable
+/// Response Codes), and 408.
+pub fn otlp_may_work_later(code: u16) -> bool {
+    matches!(code, 408 | 429 | 502 | 503 | 504)
+}
+
+/// A webhook's server that fails is no reason to lose an alert.
+pub fn webhook_may_work_later(code: u16) -> bool {
+    matches!(code, 408 | 429 | 500..)
+}
+
+/// Sentences never have the URL in them, which may be secret. `may_work_later` is asked of a code that
+/// is no success.
 pub fn post<'h>(
     agent: &Agent,
     url: &str,
     content_type: &str,
     headers: impl IntoIterator<Item = (&'h str, &'h str)>,
     body: &[u8],
+    may_work_later: fn(u16) -> bool,
 ) -> Sent {
     let mut request = agent.post(url).header("content-type", content_type);
     for (name, value) in headers {
@@ -73,8 +86,7 @@ pub fn post<'h>(
         "" => format!("it answers {code}"),
         said => format!("it answers {code}: {said}"),
     };
-    // As the OTLP specification has it (Retryable Response Codes), and 408.
-    if matches!(code, 408 | 429 | 502 | 503 | 504) {
+    if may_work_later(code) {
         Sent::Later { after, why }
     } else {
         Sent::Refused(why)
@@ -144,7 +156,7 @@ mod tests {
             first
         });
         let agent = agent(Duration::from_secs(20));
-        let sent = post(&agent, &url, "text/plain", [], b"x");
+        let sent = post(&agent, &url, "text/plain", [], b"x", otlp_may_work_later);
         assert!(thread.join().unwrap() > 0);
         let Sent::Later { why, .. } = sent else {
             panic!("{sent:?}");
@@ -152,7 +164,7 @@ mod tests {
         assert!(!why.contains("word"), "{why}");
         for bad in ["nonsense", "http://", "http://a b/", "ftp://x/"] {
             assert_ne!(
-                post(&agent, bad, "text/plain", [], b"x"),
+                post(&agent, bad, "text/plain", [], b"x", webhook_may_work_later),
                 Sent::Done,
                 "{bad}"
             );

@@ -92,12 +92,18 @@ impl App {
         self.told = told;
     }
 
-    pub fn report(&mut self, now_us: u64, id: (u32, u32), report: agent::Report) -> bool {
+    pub fn report(
+        &mut self,
+        now_us: u64,
+        room: usize,
+        id: (u32, u32),
+        report: agent::Report,
+    ) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else {
             return false;
         };
         self.last_report_us = Some(now_us);
-        worker.report(now_us, report)
+        worker.report(now_us, room, report)
     }
 
     /// What its preloads do not measure.

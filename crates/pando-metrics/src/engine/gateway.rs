@@ -15,8 +15,6 @@ use super::spark::{self, Point, Sparks};
 use crate::row::{Row, Scope, per_second};
 use crate::totals::Endpoint as Requests;
 
-/// Reports that wait for their second.
-const WAITING_MAX: usize = 4;
 /// One that has said nothing for so long is gone.
 const GONE_US: u64 = 15_000_000;
 
@@ -43,8 +41,9 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub fn report(&mut self, now_us: u64, report: Report) {
-        if self.waiting.len() < WAITING_MAX {
+    /// At most `room` wait.
+    pub fn report(&mut self, now_us: u64, room: usize, report: Report) {
+        if self.waiting.len() < room {
             self.waiting.push_back(report);
         }
         self.last_us = Some(now_us);

@@ -163,6 +163,32 @@ fn a_liar_distorts_nothing() {
     assert!(!world.report(1, report("/b", huge, 0)));
 }
 
+/// A supervisor without a CPU for a minute and a half, or stopped; workers went on reporting.
+#[test]
+fn whoever_was_away_loses_no_request_and_invents_no_rate() {
+    let mut world = World::new(1);
+    for _ in 0..3 {
+        assert!(world.report(0, report("/a", latencies([50; 100]), 0)));
+        world.tick();
+    }
+    world.us += 89_000_000;
+    for _ in 0..90 {
+        assert!(world.report(0, report("/a", latencies([50; 100]), 0)));
+    }
+    world.tick();
+    assert!(world.report(0, report("/a", latencies([50; 100]), 0)));
+    world.tick();
+    // The last of them waits for its second.
+    world.tick();
+    let row = world.engine.totals().endpoints.values().next().unwrap();
+    assert_eq!(row.latency.count(), 9_400);
+    let rate = world.app().traffic.rate;
+    assert!((rate - 100.0).abs() < 2.0, "{rate}");
+    assert!(world.app().utilization.unwrap() <= 1.0);
+    let flood = (0..100).filter(|_| world.report(0, report("/a", latencies([50; 1]), 0)));
+    assert!(flood.count() <= WAITING_MAX, "a flood is none");
+}
+
 #[test]
 fn without_a_preload_the_gateway_is_asked() {
     let mut world = World::new(1);
@@ -217,7 +243,8 @@ fn without_a_preload_the_gateway_is_asked() {
 #[test]
 fn utilization_is_corrected_for_waiting() {
     let mut world = World::new(1);
-    for n in 0..12u64 {
+    // The second half is one long request: the preload cannot speak.
+    for n in 0..32u64 {
         let reading = |value| Reading {
             at_us: n * 1_000_000,
             value: n * value,
@@ -232,7 +259,9 @@ fn utilization_is_corrected_for_waiting() {
         let mut busy = report("/a", latencies([50]), 0);
         busy.active_ms = 1_000.0;
         busy.idle_ms = 0.0;
-        world.report(0, busy);
+        if n < 16 {
+            world.report(0, busy);
+        }
         world.tick_with(Samples {
             workers: [(10, sample)].into(),
             ..Samples::default()
@@ -242,7 +271,7 @@ fn utilization_is_corrected_for_waiting() {
     assert_eq!(app.utilization, Some(0.25));
     assert_eq!(app.cpu_percent, 25.0);
     let totals = world.engine.totals().workers.values().next().unwrap();
-    assert_eq!(totals.cpu_us, 11 * 250_000);
+    assert_eq!(totals.cpu_us, 31 * 250_000);
 }
 
 #[test]

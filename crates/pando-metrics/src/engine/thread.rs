@@ -6,8 +6,6 @@ use monitor_spec::agent::{Broken, Delay, Gc, Heap, Outgoing, Report, Route};
 
 use super::leak::{Leak, Of};
 
-/// Reports that wait: clocks that do not beat as ours give two in one second and none in another.
-const WAITING_MAX: usize = 4;
 /// A delay can be longer than the silence before it by this, no more.
 const SLACK_US: u64 = 2_000_000;
 /// Before the first report nothing is known of the silence.
@@ -52,9 +50,9 @@ impl Thread {
         }
     }
 
-    /// False: there are too many already.
-    pub fn report(&mut self, now_us: u64, report: Report) -> bool {
-        if self.waiting.len() >= WAITING_MAX {
+    /// False: there are `room` already.
+    pub fn report(&mut self, now_us: u64, room: usize, report: Report) -> bool {
+        if self.waiting.len() >= room {
             return false;
         }
         if self.last_us > 0 {
@@ -150,6 +148,8 @@ pub(crate) fn gc_us(gc: &Gc) -> u64 {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 4;
+
     fn report(active_ms: f64, max_us: u64) -> Report {
         Report {
             active_ms,
@@ -166,11 +166,11 @@ mod tests {
     fn one_report_a_second_whatever_their_beat() {
         let mut thread = Thread::new();
         let second = 1_000_000;
-        thread.report(second, report(0.0, 1));
+        thread.report(second, ROOM, report(0.0, 1));
         assert!(thread.beat(1.0).is_some());
         // Two in one second, none in the next.
-        thread.report(second + 1, report(0.0, 1));
-        thread.report(2 * second, report(0.0, 1));
+        thread.report(second + 1, ROOM, report(0.0, 1));
+        thread.report(2 * second, ROOM, report(0.0, 1));
         assert!(thread.beat(2.0).is_some());
         assert!(thread.beat(3.0).is_some());
         assert!(thread.beat(4.0).is_none());
@@ -179,20 +179,20 @@ mod tests {
     #[test]
     fn a_flood_is_bounded() {
         let mut thread = Thread::new();
-        let taken = (0..100).filter(|n| thread.report(*n, report(1.0, 1)));
-        assert_eq!(taken.count(), WAITING_MAX);
+        let taken = (0..100).filter(|n| thread.report(*n, ROOM, report(1.0, 1)));
+        assert_eq!(taken.count(), ROOM);
     }
 
     #[test]
     fn a_delay_cannot_be_longer_than_the_silence() {
         let mut thread = Thread::new();
-        thread.report(10_000_000, report(0.0, 5));
+        thread.report(10_000_000, ROOM, report(0.0, 5));
         thread.beat(1.0);
-        thread.report(11_000_000, report(0.0, u64::MAX));
+        thread.report(11_000_000, ROOM, report(0.0, u64::MAX));
         let beat = thread.beat(2.0).unwrap();
         assert_eq!(beat.delay.unwrap().max_us, 3_000_000);
         // A loop that stood still for a minute says so.
-        thread.report(71_000_000, report(0.0, 59_500_000));
+        thread.report(71_000_000, ROOM, report(0.0, 59_500_000));
         let beat = thread.beat(60.0).unwrap();
         assert_eq!(beat.delay.unwrap().max_us, 59_500_000);
     }
@@ -211,7 +211,7 @@ mod tests {
                 idle_ms: idle,
                 ..Report::default()
             };
-            thread.report(1, wild);
+            thread.report(1, ROOM, wild);
             assert_eq!(thread.beat(1.0).unwrap().utilization, expect);
         }
     }

@@ -115,8 +115,8 @@ impl Worker {
         }
     }
 
-    /// False: there are too many.
-    pub fn report(&mut self, now_us: u64, mut report: Report) -> bool {
+    /// False: there are too many, more than `room` of a thread.
+    pub fn report(&mut self, now_us: u64, room: usize, mut report: Report) -> bool {
         let number = report.thread;
         if !self.threads.contains_key(&number) && self.threads.len() >= THREADS_MAX {
             return false;
@@ -127,7 +127,7 @@ impl Worker {
             self.node = Some(std::mem::take(&mut report.node));
         }
         let thread = self.threads.entry(number).or_insert_with(Thread::new);
-        thread.report(now_us, report)
+        thread.report(now_us, room, report)
     }
 
     /// It is seen from outside from now on, not as a loop that stands still.
@@ -289,7 +289,9 @@ impl Worker {
             max_us: us,
         });
         if self.agent {
-            second.utilization = Some(1.0);
+            // Busy all the time, but for that in which it waited for a CPU.
+            let waited_us = self.meters.main_wait.per_second().unwrap_or(0.0);
+            second.utilization = Some((1.0 - waited_us / 1e6).clamp(0.0, 1.0));
         }
     }
 

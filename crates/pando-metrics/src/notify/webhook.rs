@@ -29,6 +29,7 @@ pub(super) fn run(jobs: Receiver<Job>, problems: Problems) {
                 "application/json",
                 [],
                 job.body.as_bytes(),
+                post::webhook_may_work_later,
             )
         };
         match deliver(send, std::thread::sleep) {

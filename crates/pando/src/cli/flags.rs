@@ -50,7 +50,7 @@ pub struct AppFlags {
     /// Start after this app is ready; may be repeated
     #[arg(long, value_name = "APP", help_heading = APP)]
     pub depends_on: Vec<String>,
-    /// Without the preload that answers `Connection: close` while a worker drains
+    /// Without the preload: requests, event loop and heap are not measured, keep-alive connections end later
     #[arg(long, help_heading = APP)]
     pub no_agent: bool,
     /// Health check: a path (/healthz) or a URL
