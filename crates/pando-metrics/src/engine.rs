@@ -163,10 +163,8 @@ impl Engine {
 
     /// Nobody can report on its socket any more.
     pub fn agent_ended(&mut self, from: &Reporter) {
-        let app = self.apps.get_mut(&from.app);
-        if let Some(worker) = app.and_then(|app| app.workers.get_mut(&(from.instance, from.worker)))
-        {
-            worker.agent_ended();
+        if let Some(app) = self.apps.get_mut(&from.app) {
+            app.agent_ended((from.instance, from.worker));
         }
     }
 

@@ -98,6 +98,8 @@ impl Monitor {
         match word {
             Word::State(state) => {
                 self.outlets.told();
+                // Last words of those that the state does not have any more.
+                self.read_agents(epoch_ms(), self.us());
                 self.engine.state(*state);
             }
             Word::Event(event) => self.engine.event(event),

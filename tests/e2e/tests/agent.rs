@@ -212,6 +212,45 @@ fn threads_count_and_children_do_not() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What was counted since the last report goes with a worker that is replaced or ends itself.
+#[test]
+fn the_last_words_of_a_worker_count() -> anyhow::Result<()> {
+    let source = "
+require('http').createServer((q, r) => {
+  r.end('x', () => { if (q.url === '/exit') process.exit(0); });
+}).listen(process.env.PORT);
+";
+    let (pando, port) = start("server.js", source, &[])?;
+    let ask = |path: &str| http::get(local(port), path).map(|_| ());
+    for _ in 0..3 {
+        for _ in 0..40 {
+            ask("/asked")?;
+        }
+        pando.cmd(&["reload", "api"])?.ok()?;
+    }
+    for _ in 0..40 {
+        ask("/asked")?;
+    }
+    ask("/exit")?;
+    let row = |path: &str, count: u32| {
+        format!(
+            "pando_http_requests_total{{app=\"api\",method=\"GET\",route=\"{path}\",status=\"ok\"}} {count}\n"
+        )
+    };
+    let mut text = String::new();
+    let all = e2e::wait::until(SOON, || {
+        let out = pando.cmd(&["metrics", "prometheus"]);
+        text = out.map(|out| out.stdout).unwrap_or_default();
+        text.contains(&row("/asked", 160)) && text.contains(&row("/exit", 1))
+    });
+    let seen: Vec<&str> = text
+        .lines()
+        .filter(|l| l.contains("requests_total"))
+        .collect();
+    ensure!(all, "{seen:#?}");
+    Ok(())
+}
+
 /// As `node_modules/.bin` has them. Node's `realpathSync` looks at what the last `stat` of anybody
 /// left behind, so that of the preload must leave nothing.
 #[test]

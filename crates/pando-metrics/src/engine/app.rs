@@ -17,9 +17,10 @@ use super::gateway::some;
 use super::requests::{Recent, latency};
 use super::samples::Samples;
 use super::spark::{self, Point, Sparks};
+use super::thread::Beat;
 use super::worker::{Worker, WorkerSecond};
 use crate::row::{Row, Scope};
-use crate::totals::Endpoint as Requests;
+use crate::totals::{Endpoint as Requests, Worker as WorkerCounts};
 
 /// Without a report for so long, the gateway's word counts.
 const AGENT_GONE_US: u64 = 60_000_000;
@@ -39,6 +40,8 @@ pub(crate) struct App {
     outgoing: Rows,
     edge_in_flight: u64,
     last_report_us: Option<u64>,
+    /// Last words of workers that are gone, with their instance.
+    left: Vec<(u32, Beat)>,
     /// Broken parts of its preloads that an event was told of.
     pub told_broken: Told,
 }
@@ -60,6 +63,11 @@ impl Side {
         }
         self.current.add(requests);
         self.endpoints.add(method, route, requests);
+    }
+
+    fn route(&mut self, now_us: u64, route: &agent::Route) {
+        let requests = Requests::from(route);
+        self.add(now_us, &route.method, &route.route, &requests);
     }
 
     fn pass(&mut self, seconds: f64) -> Requests {
@@ -86,10 +94,26 @@ impl App {
             }
         }
         let is_told = |id: &(u32, u32)| told.workers.iter().any(|w| (w.instance, w.id) == *id);
-        self.workers.retain(|id, _| is_told(id));
+        let left = &mut self.left;
+        self.workers.retain(|id, worker| {
+            let stays = is_told(id);
+            if !stays {
+                left.extend(worker.rest().into_iter().map(|beat| (id.0, beat)));
+            }
+            stays
+        });
         let has = |instance: &u32| told.workers.iter().any(|w| w.instance == *instance);
         self.sparks.retain(|instance, _| has(instance));
         self.told = told;
+    }
+
+    /// Nobody can report on its socket any more.
+    pub fn agent_ended(&mut self, id: (u32, u32)) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let rest = worker.rest();
+            self.left.extend(rest.into_iter().map(|beat| (id.0, beat)));
+            worker.agent_ended();
+        }
     }
 
     pub fn report(
@@ -182,18 +206,11 @@ impl App {
         for ((instance, id), worker) in &mut self.workers {
             let second = worker.second(at, samples.workers.get(id));
             for route in &second.routes {
-                let requests = Requests::from(route);
-                self.inside
-                    .add(at.us, &route.method, &route.route, &requests);
+                self.inside.route(at.us, route);
                 counts.route(&name, route);
             }
             for out in &second.outgoing {
-                let requests = Requests {
-                    errors_5xx: out.errors,
-                    latency: out.latency.clone(),
-                    ..Requests::default()
-                };
-                self.outgoing.add(&out.kind, &out.peer, &requests);
+                self.outgoing.outgoing(out);
                 counts.outgoing(&name, out);
             }
             counts.worker(&name, *instance, &second.counts);
@@ -203,11 +220,31 @@ impl App {
             rows.insert(*instance, row);
             seconds.push(second);
         }
+        self.count_left(at.us, counts);
         for (instance, point) in points {
             self.sparks.entry(instance).or_default().push(point);
         }
         let own = self.own_row(at, &seconds);
         rows.into_values().chain([own]).collect()
+    }
+
+    fn count_left(&mut self, now_us: u64, counts: &mut Counts) {
+        let name = &self.told.name;
+        for (instance, beat) in std::mem::take(&mut self.left) {
+            for route in &beat.routes {
+                self.inside.route(now_us, route);
+                counts.route(name, route);
+            }
+            for out in &beat.outgoing {
+                self.outgoing.outgoing(out);
+                counts.outgoing(name, out);
+            }
+            let gc = WorkerCounts {
+                gc: beat.gc,
+                ..WorkerCounts::default()
+            };
+            counts.worker(name, instance, &gc);
+        }
     }
 
     fn own_row(&mut self, at: Moment, seconds: &[WorkerSecond]) -> Row {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use monitor_spec::now::ENDPOINT_WINDOW_S;
-use monitor_spec::{MAX_ENDPOINTS, OTHER};
+use monitor_spec::{MAX_ENDPOINTS, OTHER, agent};
 
 use crate::totals::Endpoint as Requests;
 
@@ -53,6 +53,16 @@ impl Rows {
             name = other();
         }
         self.rows.entry(name).or_default().current.add(requests);
+    }
+
+    /// What was asked of a peer.
+    pub fn outgoing(&mut self, out: &agent::Outgoing) {
+        let requests = Requests {
+            errors_5xx: out.errors,
+            latency: out.latency.clone(),
+            ..Requests::default()
+        };
+        self.add(&out.kind, &out.peer, &requests);
     }
 
     /// Time goes on in the present slot.

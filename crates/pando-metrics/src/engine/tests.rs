@@ -163,6 +163,33 @@ fn a_liar_distorts_nothing() {
     assert!(!world.report(1, report("/b", huge, 0)));
 }
 
+#[test]
+fn last_words_count() {
+    let mut world = World::new(2);
+    for _ in 0..3 {
+        for instance in 0..2 {
+            assert!(world.report(instance, report("/a", latencies([50; 10]), 0)));
+        }
+        world.tick();
+    }
+    for instance in 0..2 {
+        // One that came as usual, and one at the very end.
+        assert!(world.report(instance, report("/a", latencies([50; 10]), 0)));
+        assert!(world.report(instance, report("/a", latencies([50; 7]), 1)));
+    }
+    // The second of them is gone, of the first only the socket.
+    world.engine.state(state_of(1));
+    world.engine.agent_ended(&Reporter {
+        app: "api".into(),
+        worker: 10,
+        instance: 0,
+    });
+    world.tick();
+    let row = world.engine.totals().endpoints.values().next().unwrap();
+    assert_eq!((row.latency.count(), row.errors_5xx), (94, 2));
+    assert_eq!(world.app().endpoints[0].requests, 94);
+}
+
 /// A supervisor without a CPU for a minute and a half, or stopped; workers went on reporting.
 #[test]
 fn whoever_was_away_loses_no_request_and_invents_no_rate() {

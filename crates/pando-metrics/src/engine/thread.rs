@@ -70,6 +70,16 @@ impl Thread {
             1 => 1,
             more => more - 1,
         };
+        Some(self.take(take, now_s))
+    }
+
+    /// All that still waits, of one that speaks no more.
+    pub fn rest(&mut self) -> Option<Beat> {
+        let all = self.waiting.len();
+        (all > 0).then(|| self.take(all, 0.0))
+    }
+
+    fn take(&mut self, take: usize, now_s: f64) -> Beat {
         let mut beat = Beat::default();
         let (mut active, mut idle) = (0.0, 0.0);
         for (silence_us, report) in self.waiting.drain(..take).collect::<Vec<_>>() {
@@ -90,7 +100,7 @@ impl Thread {
         }
         let all = active + idle;
         beat.utilization = (all > 0.0 && all.is_finite()).then(|| (active / all).clamp(0.0, 1.0));
-        Some(beat)
+        beat
     }
 
     fn note_heap(&mut self, now_s: f64, heap: Option<Heap>, collected: bool) {

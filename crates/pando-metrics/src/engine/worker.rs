@@ -136,6 +136,11 @@ impl Worker {
         self.threads.clear();
     }
 
+    /// What it said and nobody counted yet, once it speaks no more.
+    pub fn rest(&mut self) -> Vec<Beat> {
+        self.threads.values_mut().filter_map(Thread::rest).collect()
+    }
+
     /// What is broken in its preload, by the last report of each thread.
     pub fn broken(&self) -> Vec<&Broken> {
         self.threads

@@ -53,6 +53,8 @@ function drain(channels, timers, signal, quick) {
     } catch { /* the time limit ends the drain */ }
     if (open > 0) return;
     timers.clearInterval(look);
+    // The signal that follows may end the process at once.
+    lastWords();
     tellPrimary({ act: 'drained', handlesSignal: process.listenerCount(signal) > 0 });
   }, LOOK_EVERY_MS);
   look.unref();

@@ -52,6 +52,9 @@ function clock(hooks) {
   };
 }
 
+// Reports what was counted since the last report. Nothing, while none are made.
+let lastWords = () => {};
+
 function startReports(fd, thread, channels, timers) {
   const socket = new Socket(require('fs'), fd);
   if (!socket.isSocket) return;
@@ -66,7 +69,10 @@ function startReports(fd, thread, channels, timers) {
   const outgoing = new Outgoing(now);
   startPart('outgoing', (guard) => outgoing.watch(channels, guard));
   const runtime = new Runtime(hooks, now);
-  new Reporter(socket, thread, { now, router, server, http2, runtime, outgoing }).start(timers, Math.random);
+  const reporter = new Reporter(socket, thread, { now, router, server, http2, runtime, outgoing });
+  reporter.start(timers, Math.random);
+  lastWords = () => reporter.tick();
+  process.on('exit', lastWords);
 }
 
 function start() {
