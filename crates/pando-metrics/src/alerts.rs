@@ -15,6 +15,7 @@
 //! value at the limit does not flap.
 
 mod file;
+mod flow;
 mod judge;
 mod rules;
 mod words;
@@ -27,7 +28,8 @@ use monitor_spec::settings::{Condition, MonitorSpec, Notify};
 pub use file::{load, save};
 pub use rules::{Rule, rules};
 
-use judge::Verdict;
+use flow::Flows;
+use judge::{Known, Verdict};
 
 /// More than this between two pictures is a clock that jumped, or a machine that slept.
 const MAX_STEP_MS: i64 = 5_000;
@@ -76,6 +78,7 @@ type Key = (String, String);
 #[derive(Debug, Default)]
 pub struct Engine {
     entries: BTreeMap<Key, Entry>,
+    flows: Flows,
     last_ms: Option<i64>,
     settled_ms: i64,
     /// Something that the file does not have yet.
@@ -106,6 +109,7 @@ impl Engine {
         let passed_ms = now_ms.saturating_sub(self.last_ms.unwrap_or(now_ms));
         let passed_ms = passed_ms.clamp(0, MAX_STEP_MS);
         self.last_ms = Some(now_ms);
+        self.flows.step(passed_ms, now);
         self.settled_ms = self.settled_ms.saturating_add(passed_ms);
         if self.settled_ms < SETTLE_MS {
             return Vec::new();
@@ -116,7 +120,11 @@ impl Engine {
             for app in judge::subjects(rule, now) {
                 let key = (rule.name.clone(), app.clone());
                 let firing = self.state(&key) == Some(AlertState::Firing);
-                let verdict = judge::judge(rule, &app, now, firing, &rules);
+                let known = Known {
+                    rules: &rules,
+                    flows: &self.flows,
+                };
+                let verdict = judge::judge(rule, &app, now, firing, &known);
                 self.apply(key, rule, verdict, (now_ms, passed_ms), &mut told);
             }
         }

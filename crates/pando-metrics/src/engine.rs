@@ -5,10 +5,12 @@ mod app;
 mod broken;
 mod counts;
 mod endpoints;
+mod fuzz;
 mod gateway;
 mod leak;
 mod meter;
 mod requests;
+mod room;
 pub mod samples;
 mod spark;
 mod thread;
@@ -16,6 +18,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
+use app_spec::GATEWAY;
 use monitor_spec::metric::Metric;
 use monitor_spec::now::{self, Now};
 use monitor_spec::state::{Event, State};
@@ -33,6 +36,7 @@ use crate::totals::Totals;
 
 pub(crate) use app::{endpoint_parts, endpoint_rows};
 pub(crate) use endpoints::SLOT_S;
+pub use fuzz::fuzz;
 
 /// Events that wait for the next picture.
 const EVENTS_MAX: usize = 256;
@@ -135,8 +139,9 @@ impl Engine {
             return Taken::Yes;
         };
         let routes = report.routes.iter();
-        let count = routes.map(|r| r.latency.count().saturating_add(r.streams));
-        if count.fold(0, u64::saturating_add) > REQUESTS_MAX {
+        let routes = routes.map(|r| r.latency.count().saturating_add(r.streams));
+        let outgoing = report.outgoing.iter().map(|out| out.latency.count());
+        if routes.chain(outgoing).fold(0, u64::saturating_add) > REQUESTS_MAX {
             return Taken::Nonsense;
         }
         let room = self.at.reports(us);
@@ -221,6 +226,7 @@ impl Engine {
             seconds: seconds.clamp(SECOND_S.start, SECOND_S.end),
         };
         let at = self.at;
+        self.counts.at(at);
         let mut rows = self.edge_second();
         for app in self.apps.values_mut() {
             rows.extend(app.second(at, &samples, &mut self.counts));
@@ -246,6 +252,9 @@ impl Engine {
             }
             for (name, app) in &mut self.apps {
                 app.edge_upstreams(report.upstreams.iter().filter(|up| up.group == *name));
+            }
+            if let Some(app) = self.apps.get_mut(GATEWAY) {
+                app.own_edge(self.at.us, report);
             }
         }
         self.gateway.second(self.at, &reports).into_iter().collect()

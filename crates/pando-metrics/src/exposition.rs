@@ -75,9 +75,8 @@ pub const BOUNDS: [(u64, &str); 13] = [
 /// Everything, as text.
 pub fn text(picture: &Picture<'_>, format: Format) -> String {
     let mut out = String::with_capacity(64 * 1024);
-    let since_s = picture.totals.since_ms as f64 / 1e3;
     for family in families(picture) {
-        write_family(&family, format, since_s, &mut out);
+        write_family(&family, format, picture.totals.since_ms, &mut out);
     }
     if format == Format::OpenMetrics {
         out.push_str("# EOF\n");
@@ -86,7 +85,7 @@ pub fn text(picture: &Picture<'_>, format: Format) -> String {
 }
 
 // Writing to a String cannot fail: the results of `write!` are dropped on purpose here.
-fn write_family(family: &Family<'_>, format: Format, since_s: f64, out: &mut String) {
+fn write_family(family: &Family<'_>, format: Format, since_ms: i64, out: &mut String) {
     let head = family.head;
     let name = head.name;
     let open = format == Format::OpenMetrics;
@@ -108,8 +107,9 @@ fn write_family(family: &Family<'_>, format: Format, since_s: f64, out: &mut Str
     if open && let Some(unit) = ["seconds", "bytes"].into_iter().find(|u| ends_in(name, u)) {
         let _ = writeln!(out, "# UNIT {title} {unit}");
     }
-    for (labels, value) in family.rows() {
-        match value {
+    for (labels, row) in family.rows() {
+        let since_s = row.since_ms.unwrap_or(since_ms) as f64 / 1e3;
+        match row.value {
             Value::Number(number) => {
                 sample(name, total, labels, None, number, out);
                 if open && head.kind == Kind::Counter {

@@ -52,7 +52,15 @@ pub struct Head {
 
 pub struct Family<'a> {
     pub head: Head,
-    rows: BTreeMap<Labels<'a>, Value<'a>>,
+    rows: BTreeMap<Labels<'a>, Row<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub value: Value<'a>,
+    /// When it was 0, in milliseconds since 1970; `None` of gauges, and of what began with
+    /// [`Totals::since_ms`].
+    pub since_ms: Option<i64>,
 }
 
 impl<'a> Family<'a> {
@@ -65,20 +73,38 @@ impl<'a> Family<'a> {
 
     /// A second row with the same labels (the successor of a worker in its place) replaces the
     /// first: twice the same series is no exposition.
-    fn row(&mut self, labels: Labels<'a>, value: Value<'a>) {
+    fn row(&mut self, labels: Labels<'a>, row: Row<'a>) {
         if self.rows.len() < MAX_ROWS || self.rows.contains_key(&labels) {
-            self.rows.insert(labels, value);
+            self.rows.insert(labels, row);
         }
     }
 
     fn number(&mut self, labels: Labels<'a>, value: f64) {
         if value.is_finite() {
-            self.row(labels, Value::Number(value));
+            let value = Value::Number(value);
+            let since_ms = None;
+            self.row(labels, Row { value, since_ms });
         }
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = (&Labels<'a>, Value<'a>)> {
-        self.rows.iter().map(|(labels, value)| (labels, *value))
+    fn count(&mut self, labels: Labels<'a>, count: u64, since_ms: i64) {
+        self.sum(labels, count as f64, since_ms);
+    }
+
+    fn sum(&mut self, labels: Labels<'a>, sum: f64, since_ms: i64) {
+        let value = Value::Number(sum);
+        let since_ms = Some(since_ms);
+        self.row(labels, Row { value, since_ms });
+    }
+
+    fn histogram(&mut self, labels: Labels<'a>, histogram: &'a Histogram, since_ms: i64) {
+        let value = Value::Histogram(histogram);
+        let since_ms = Some(since_ms);
+        self.row(labels, Row { value, since_ms });
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = (&Labels<'a>, Row<'a>)> {
+        self.rows.iter().map(|(labels, row)| (labels, *row))
     }
 
     pub fn is_empty(&self) -> bool {

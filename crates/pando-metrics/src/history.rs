@@ -11,11 +11,14 @@
 
 pub mod batch;
 pub mod block;
+mod fuzz;
 pub mod points;
 pub mod tier;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+pub use fuzz::fuzz;
 
 use batch::Batch;
 use block::Block;
@@ -28,7 +31,7 @@ const CHAPTERS: usize = 6;
 /// What those may take; the oldest go when it is more.
 const HOT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Seconds of a batch.
-const BATCH_S: i64 = 10;
+pub const BATCH_S: i64 = 10;
 /// A clock that was set back by less is waited for.
 const BACK_S: i64 = 300;
 
@@ -50,11 +53,31 @@ struct Chapter {
     bytes: usize,
 }
 
+impl Chapter {
+    /// The same stretch once more, after the clock was set back: what both have is the newer's.
+    fn overlay(&mut self, newer: Self) {
+        for (scope, bytes) in newer.blocks {
+            let known = self.blocks.get(&scope);
+            let known = known.and_then(|bytes| Block::decode(bytes, |_| true, true));
+            let both = known.zip(Block::decode(&bytes, |_| true, true));
+            let bytes = match both {
+                Some((mut whole, fresh)) => {
+                    whole.overlay(0, &fresh);
+                    whole.encode().into()
+                }
+                None => bytes,
+            };
+            self.blocks.insert(scope, bytes);
+        }
+        self.bytes = self.blocks.values().map(|bytes| bytes.len()).sum();
+    }
+}
+
 /// What the store is to write.
 #[derive(Clone, Debug)]
 pub enum Write {
     Batch { start_s: i64, bytes: Vec<u8> },
-    Chapter { end_s: i64, blocks: Vec<Stored> },
+    Chapter { start_s: i64, blocks: Vec<Stored> },
 }
 
 /// A block and where it belongs. One that is there already is overlaid by it.
@@ -89,6 +112,8 @@ impl History {
         if self.chapter_s != Some(chapter) {
             writes.extend(self.turn_batch());
             writes.extend(self.turn(chapter));
+            // A clock that was set back: what memory has of times to come would hide the disk's.
+            self.closed.retain(|known| known.start_s <= chapter);
         }
         self.last_s = time_s;
         self.put(time_s, &second.rows);
@@ -155,7 +180,7 @@ impl History {
         }
         self.keep(chapter);
         Some(Write::Chapter {
-            end_s: start_s + CHAPTER_S,
+            start_s,
             blocks: stored,
         })
     }
@@ -167,8 +192,7 @@ impl History {
             .position(|known| known.start_s >= chapter.start_s);
         match newer.and_then(|at| self.closed.get_mut(at).map(|known| (at, known))) {
             Some((_, known)) if known.start_s == chapter.start_s => {
-                known.bytes += chapter.bytes;
-                known.blocks.extend(chapter.blocks);
+                known.overlay(chapter);
             }
             Some((at, _)) => self.closed.insert(at, chapter),
             None => self.closed.push_back(chapter),
@@ -177,6 +201,17 @@ impl History {
         while self.closed.len() > CHAPTERS || bytes(&self.closed) > HOT_BYTES_MAX {
             self.closed.pop_front();
         }
+    }
+
+    /// The open chapter, as if it were over.
+    pub fn close(&mut self) -> Option<Write> {
+        let start_s = self.chapter_s?;
+        self.turn(start_s + CHAPTER_S)
+    }
+
+    /// The last second that was kept.
+    pub fn last_s(&self) -> i64 {
+        self.last_s
     }
 
     /// A block of the last hour that was on disk.

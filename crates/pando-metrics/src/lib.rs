@@ -11,6 +11,7 @@
 mod agents;
 pub mod alerts;
 mod answers;
+mod clock;
 pub mod engine;
 pub mod exposition;
 pub mod family;
@@ -27,7 +28,13 @@ mod sample;
 pub mod settings;
 mod store;
 pub mod totals;
+mod when;
 mod write;
+
+#[doc(hidden)]
+pub use engine::fuzz as fuzz_reports;
+#[doc(hidden)]
+pub use history::fuzz as fuzz_store;
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;

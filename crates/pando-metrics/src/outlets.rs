@@ -18,9 +18,11 @@ use crate::listen::{Health, Listen};
 use crate::notify::Notifier;
 use crate::otlp::{Exporter, Origin};
 use crate::totals::Totals;
-use crate::{Options, settings};
+use crate::{Options, settings, when};
 
 const ALERTS_FILE: &str = "alerts.json";
+/// Between two tries to write what the disk refused.
+const SAVE_AGAIN_S: u32 = 10;
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 pub struct Outlets {
@@ -31,6 +33,10 @@ pub struct Outlets {
     /// What is wrong with the files of this module.
     problems: BTreeMap<&'static str, String>,
     alerts: alerts::Engine,
+    /// Seconds since they were last written, or tried to.
+    unsaved_s: u32,
+    /// Since when they cannot be written.
+    failing_ms: Option<i64>,
     notifier: Notifier,
     listen: Listen,
     otlp: Option<Exporter>,
@@ -53,6 +59,8 @@ impl Outlets {
         let host = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
         let mut outlets = Self {
             alerts: alerts::load(&dir.join(ALERTS_FILE)),
+            unsaved_s: 0,
+            failing_ms: None,
             host: host.trim().to_owned(),
             dir,
             settings: MonitorSpec::default(),
@@ -120,7 +128,7 @@ impl Outlets {
         self.restarts.tick(now);
         let told = self.alerts.step(now_ms, now, &self.settings);
         now.alerts = self.alerts.alerts();
-        self.save_alerts();
+        self.save_alerts(now_ms);
         self.notifier.send(&told, &self.host);
         now.problems.extend(self.problems.values().cloned());
         now.problems.extend(self.listen.problems());
@@ -169,19 +177,30 @@ impl Outlets {
 
     /// The daemon ends.
     pub fn end(&mut self) {
-        self.save_alerts();
+        self.save_alerts(self.failing_ms.unwrap_or(0));
     }
 
-    fn save_alerts(&mut self) {
-        if !self.alerts.take_changed() {
+    fn save_alerts(&mut self, now_ms: i64) {
+        let changed = self.alerts.take_changed();
+        self.unsaved_s = self.unsaved_s.saturating_add(1);
+        let again = self.failing_ms.is_some() && self.unsaved_s >= SAVE_AGAIN_S;
+        if !changed && !again {
             return;
         }
+        self.unsaved_s = 0;
         match alerts::save(&self.alerts, &self.dir.join(ALERTS_FILE)) {
             Ok(()) => {
+                self.failing_ms = None;
                 self.problems.remove("alerts");
             }
             Err(error) => {
-                let why = format!("which alerts fire could not be written: {error}");
+                let since_ms = *self.failing_ms.get_or_insert(now_ms);
+                let why = format!(
+                    "since {}: which alerts fire cannot be written to {}: {error}. Make room on \
+                     its disk, or let Pando's user write there; it is tried again",
+                    when::local(since_ms),
+                    self.dir.join(ALERTS_FILE).display()
+                );
                 if self.problems.insert("alerts", why).is_none() {
                     tracing::warn!(%error, "which alerts fire could not be written");
                 }

@@ -10,6 +10,7 @@ use monitor_spec::{Handle, Heard, Inbox, Replier, Word};
 use crate::Options;
 use crate::agents::Agents;
 use crate::answers::{EndpointsRead, SeriesRead, unreadable};
+use crate::clock::Clock;
 use crate::engine::{Engine, Moment, Reporter};
 use crate::keeper::Keeper;
 use crate::outlets::Outlets;
@@ -60,6 +61,7 @@ fn next_tick(now_ms: i64) -> i64 {
 
 struct Monitor {
     begun: Instant,
+    clock: Clock,
     engine: Engine,
     agents: Agents,
     sampler: Sampler,
@@ -81,6 +83,7 @@ impl Monitor {
         Self {
             engine: Engine::new(at, options.version),
             begun,
+            clock: Clock::default(),
             agents: Agents::new(),
             sampler: Sampler::new(options.dir.parent().unwrap_or(&options.dir)),
             keeper: Keeper::open(&options.dir, at.time_ms / 1_000),
@@ -206,6 +209,12 @@ impl Monitor {
 
     fn tick(&mut self, now_ms: i64) {
         let us = self.us();
+        if let Some(jump) = self.clock.look(now_ms, us) {
+            self.keeper.clock_jumped();
+            let event = jump.event();
+            tracing::warn!("{}", event.text);
+            self.engine.event(event);
+        }
         self.read_agents(now_ms, us);
         let (targets, pando) = (self.engine.targets(), self.engine.pando());
         let samples = self.sampler.look(us, &targets, &pando);
@@ -215,6 +224,9 @@ impl Monitor {
         now.problems = self.agents.problems(us);
         now.problems.extend(self.engine.problems());
         now.problems.extend(self.keeper.problems());
+        for event in self.keeper.take_news() {
+            self.engine.event(event);
+        }
         now.events = self.engine.take_events();
         let more = self.outlets.tick(now_ms, &mut now, self.engine.totals());
         now.events.extend(more);

@@ -3,6 +3,7 @@
 //! is whose child every [`FAMILIES_S`].
 
 mod blocked;
+mod cgroup;
 mod host;
 
 use std::collections::{BTreeMap, HashMap};

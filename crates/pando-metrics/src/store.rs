@@ -3,7 +3,7 @@
 //! block yet stand in the journal.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +12,12 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::history::batch::Batch;
 use crate::history::block::Block;
-use crate::history::tier::Tier;
+use crate::history::tier::{CHAPTER_S, Tier};
 use crate::history::{Stored, Write};
 use crate::row::Scope;
 
+/// Times that are further in the future are damage, not a clock that was wrong.
+pub const LATER_S: i64 = 40 * 365 * 86_400;
 const FILE_NAME: &str = "history.db";
 /// Damaged files that are kept.
 const DAMAGED_MAX: usize = 3;
@@ -27,6 +29,8 @@ const RESTORED_MAX: i64 = 20_000;
 pub const EVENTS_MAX: i64 = 5_000;
 const EVENTS_KEPT: i64 = 50_000;
 const EVENTS_KEEP_MS: i64 = 30 * 86_400_000;
+/// A larger piece is none of ours: packed as tightly as it can be it would fill the memory.
+const PIECE_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// Blocks that go at once when there is no room, and how often.
 const DROPPED_AT_ONCE: i64 = 500;
 const DROPS_MAX: usize = 200;
@@ -59,6 +63,15 @@ pub struct Restored {
     pub batches: Vec<Batch>,
 }
 
+/// Where it is.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE_NAME)
+}
+
+fn damaged_path(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("{FILE_NAME}.damaged-{number}"))
+}
+
 /// The file is no database, or one that is damaged.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
@@ -80,7 +93,7 @@ impl Store {
             .mode(0o700)
             .create(dir)
             .map_err(io)?;
-        let path = dir.join(FILE_NAME);
+        let path = path(dir);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         options.open(&path).map_err(io)?;
@@ -94,16 +107,26 @@ impl Store {
     /// # Errors
     /// It cannot be moved.
     pub fn set_aside(dir: &Path) -> std::io::Result<PathBuf> {
-        let path = dir.join(FILE_NAME);
-        let aside = |n: usize| dir.join(format!("{FILE_NAME}.damaged-{n}"));
-        let free = (1..=DAMAGED_MAX).find(|n| !aside(*n).exists());
-        let target = aside(free.unwrap_or(DAMAGED_MAX));
+        let path = path(dir);
+        let free = (1..=DAMAGED_MAX).find(|n| !damaged_path(dir, *n).exists());
+        let target = damaged_path(dir, free.unwrap_or(DAMAGED_MAX));
         fs::rename(&path, &target)?;
         for more in ["-wal", "-shm"] {
             // Without its database it means nothing, and may not be there.
             let _ = fs::remove_file(dir.join(format!("{FILE_NAME}{more}")));
         }
         Ok(target)
+    }
+
+    /// What was set aside and is still there, with when, in milliseconds since 1970.
+    pub fn damaged(dir: &Path) -> Vec<(PathBuf, i64)> {
+        let all = (1..=DAMAGED_MAX).map(|n| damaged_path(dir, n));
+        all.filter_map(|path| {
+            // A move changes this time and no other.
+            let since_s = fs::metadata(&path).ok()?.ctime();
+            Some((path, since_s.saturating_mul(1_000)))
+        })
+        .collect()
     }
 
     /// The last hour.
@@ -114,10 +137,10 @@ impl Store {
         let mut restored = Restored::default();
         let mut query = self.db.prepare(
             "SELECT tier, scope, start_s, bytes FROM blocks WHERE tier <= 1 AND start_s >= ?1 \
-             ORDER BY start_s DESC LIMIT ?2",
+             AND start_s <= ?3 AND length(bytes) <= ?4 ORDER BY start_s DESC LIMIT ?2",
         )?;
         let from_s = now_s - Tier::Seconds.keep_s();
-        let mut rows = query.query(params![from_s, RESTORED_MAX])?;
+        let mut rows = query.query(params![from_s, RESTORED_MAX, now_s, PIECE_BYTES_MAX])?;
         while let Some(row) = rows.next()? {
             let (tier, key): (i64, String) = (row.get(0)?, row.get(1)?);
             let scope = Scope::from_key(&key);
@@ -126,10 +149,10 @@ impl Store {
                 restored.blocks.push((scope, row.get(2)?, bytes.into()));
             }
         }
-        let mut query = self
-            .db
-            .prepare("SELECT bytes FROM journal ORDER BY start_s LIMIT ?1")?;
-        let mut rows = query.query(params![RESTORED_MAX])?;
+        let mut query = self.db.prepare(
+            "SELECT bytes FROM journal WHERE length(bytes) <= ?2 ORDER BY start_s LIMIT ?1",
+        )?;
+        let mut rows = query.query(params![RESTORED_MAX, PIECE_BYTES_MAX])?;
         while let Some(row) = rows.next()? {
             let bytes: Vec<u8> = row.get(0)?;
             restored.batches.push(Batch::decode(&bytes));
@@ -146,30 +169,46 @@ impl Store {
                 let insert = "INSERT OR REPLACE INTO journal VALUES (?1, ?2)";
                 transaction.execute(insert, params![start_s, bytes])?;
             }
-            Write::Chapter { end_s, blocks } => {
+            Write::Chapter { start_s, blocks } => {
                 for stored in blocks {
                     put(&transaction, stored)?;
                 }
-                transaction.execute("DELETE FROM journal WHERE start_s < ?1", params![end_s])?;
+                let delete = "DELETE FROM journal WHERE start_s >= ?1 AND start_s < ?2";
+                transaction.execute(delete, params![start_s, start_s + CHAPTER_S])?;
             }
         }
         transaction.commit()
     }
 
+    /// All of them or none.
+    ///
     /// # Errors
-    /// The database's own.
-    pub fn event(&self, event: &Event) -> Result<()> {
-        self.db.execute(
-            "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                event.time_ms,
-                event.app,
-                event.worker,
-                event.kind,
-                event.text
-            ],
-        )?;
-        Ok(())
+    /// The database's own; nothing of it is written then.
+    pub fn events_at_once<'a>(
+        &mut self,
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<()> {
+        let transaction = self.db.transaction()?;
+        for event in events {
+            transaction
+                .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![
+                    event.time_ms,
+                    event.app,
+                    event.worker,
+                    event.kind,
+                    event.text
+                ])?;
+        }
+        transaction.commit()
+    }
+
+    /// As a disk of so many pages would be; `None`: as it is.
+    #[cfg(test)]
+    pub fn limit_pages(&self, pages: Option<u32>) -> Result<()> {
+        let pages = pages.unwrap_or(1 << 30);
+        self.db
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
     }
 
     /// The newest [`EVENTS_MAX`] of a span, the oldest first.
@@ -209,14 +248,15 @@ impl Store {
         let mut query = self.db.prepare_cached(
             "SELECT start_s, bytes FROM blocks \
              WHERE tier = ?1 AND scope = ?2 AND start_s >= ?3 AND start_s < ?4 \
-             ORDER BY start_s LIMIT ?5",
+             AND length(bytes) <= ?6 ORDER BY start_s LIMIT ?5",
         )?;
         let values = params![
             tier.number(),
             scope.key(),
             span_s.start,
             span_s.end,
-            BLOCKS_MAX
+            BLOCKS_MAX,
+            PIECE_BYTES_MAX
         ];
         let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
@@ -247,6 +287,9 @@ impl Store {
             let delete = "DELETE FROM blocks WHERE tier = ?1 AND start_s < ?2";
             self.db.execute(delete, params![tier.number(), oldest])?;
         }
+        let unread = "DELETE FROM journal WHERE start_s < ?1 OR start_s > ?2";
+        let believed = params![now_s - Tier::Minutes.keep_s(), now_s + LATER_S];
+        self.db.execute(unread, believed)?;
         let oldest_ms = now_s * 1_000 - EVENTS_KEEP_MS;
         self.db.execute(
             "DELETE FROM events WHERE time_ms < ?1 \

@@ -1,5 +1,6 @@
 //! Counts since this supervisor began, as Prometheus and OpenTelemetry want them: they only grow.
-//! Rows are bounded as [`monitor_spec::MAX_ENDPOINTS`] says, and no total is lost to the bound.
+//! Rows are bounded as [`monitor_spec::MAX_ENDPOINTS`] says. A row that nobody used for long makes
+//! room for another; what it counted stays in the total of its app, or of the gateway.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,32 @@ use monitor_spec::agent::Gc;
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     pub since_ms: i64,
-    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
-    pub outgoing: BTreeMap<OutgoingKey, Outgoing>,
-    pub workers: BTreeMap<WorkerKey, Worker>,
-    pub edge: BTreeMap<EdgeKey, EdgeRoute>,
+    pub apps: BTreeMap<String, Counted<App>>,
+    pub endpoints: BTreeMap<EndpointKey, Counted<Endpoint>>,
+    pub outgoing: BTreeMap<OutgoingKey, Counted<Outgoing>>,
+    pub workers: BTreeMap<WorkerKey, Counted<Worker>>,
+    pub edge: BTreeMap<EdgeKey, Counted<EdgeRoute>>,
     pub gateway: Gateway,
     /// Events by app and kind.
     pub events: BTreeMap<(String, String), u64>,
+}
+
+/// What began to count at a moment, in milliseconds since 1970: a row that made room and comes
+/// back counts from 0 again.
+#[derive(Clone, Debug, Default)]
+pub struct Counted<T> {
+    pub since_ms: i64,
+    pub counts: T,
+}
+
+/// All of an app, whatever row it is in, or was.
+#[derive(Clone, Debug, Default)]
+pub struct App {
+    pub requests: u64,
+    pub errors_4xx: u64,
+    pub errors_5xx: u64,
+    pub outgoing: u64,
+    pub outgoing_errors: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +109,8 @@ pub struct EdgeRoute {
 
 #[derive(Clone, Debug, Default)]
 pub struct Gateway {
+    /// By class, 1xx to 5xx.
+    pub classes: [u64; 5],
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub cache_hits: u64,

@@ -106,13 +106,14 @@ pub fn render(columns: &[Column], rows: &[Row], layout: Layout) -> Vec<String> {
     for row in rows {
         lines.push(line(columns, &widths, &row.cells, layout.color));
         for note in &row.notes {
-            lines.extend(note_lines(note, layout));
+            lines.extend(note_of(note, layout));
         }
     }
     lines
 }
 
-fn note_lines(note: &Cell, layout: Layout) -> Vec<String> {
+/// A note as it stands below a row, wrapped.
+pub fn note_of(note: &Cell, layout: Layout) -> Vec<String> {
     let room = layout
         .width
         .unwrap_or(usize::MAX)

@@ -206,11 +206,25 @@ pub fn parse(bytes: &[u8]) -> Result<Report, BadReport> {
     Ok(report)
 }
 
-/// At a character's end; control characters would disturb a terminal.
+/// At a character's end. Control characters would disturb a terminal; those that turn the
+/// direction of writing, or are not seen, would show another name.
 fn cut(text: &mut String, max_bytes: usize) {
-    text.retain(|c| !c.is_control());
+    text.retain(|c| !c.is_control() && !is_unseen(c));
     let end = text.floor_char_boundary(max_bytes);
     text.truncate(end);
+}
+
+/// Marks, embeddings, overrides and isolates of direction, joiners, the byte order mark, and the
+/// separators of lines and paragraphs (Unicode, UAX #9).
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 #[cfg(test)]
@@ -259,6 +273,49 @@ mod tests {
         assert_eq!(report.broken.len(), MAX_BROKEN);
         assert_eq!(report.broken[0].part, "gc");
         assert_eq!(report.broken[0].why.len(), MAX_WHY_BYTES);
+    }
+
+    #[test]
+    fn attacks_are_refused_or_bounded() {
+        let json = |bytes: &[u8]| matches!(parse(bytes), Err(BadReport::NotJson(_)));
+        let (open, close) = ("[".repeat(60_000), "]".repeat(60_000));
+        // What nobody reads is passed over without going down into it.
+        let unread = format!(r#"{{"v":1,"x":{open}{close}}}"#);
+        assert!(parse(unread.as_bytes()).is_ok());
+        for deep in [
+            format!(r#"{{"v":1,"routes":{open}{close}}}"#),
+            format!(r#"{{"v":1,"routes":[{{"x":{open}{close}}}]}}"#),
+            format!(r#"{{"v":1,"outgoing":[{{"h":{open}{close}}}]}}"#),
+        ] {
+            assert!(json(deep.as_bytes()), "deep");
+        }
+        assert!(json(b"{\"v\":1,\"node\":\"\xff\xfe\"}"), "no UTF-8");
+        for number in ["NaN", "Infinity", "1e999", "-1e999"] {
+            let text = format!(r#"{{"v":1,"took_ms":{number}}}"#);
+            assert!(json(text.as_bytes()), "{number}");
+        }
+        assert!(json(br#"{"v":1,"in_flight":-1}"#));
+        assert!(json(br#"{"v":1,"in_flight":4294967296}"#));
+        assert!(json(br#"{"v":1,"v":1}"#), "twice the same");
+        assert!(json(
+            br#"{"v":1,"routes":[{"h":[5,18446744073709551615,6,1]}]}"#
+        ));
+        assert!(json(br#"{"v":1,"routes":[{"h":[5]}]}"#));
+        let many = format!(r#"{{"v":1,"routes":[{}{{}}]}}"#, "{},".repeat(40_000));
+        assert_eq!(parse(many.as_bytes()), Err(BadReport::TooManyRows(40_001)));
+        let long = " ".repeat(MAX_REPORT_BYTES + 1);
+        assert_eq!(parse(long.as_bytes()), Err(BadReport::TooLong));
+    }
+
+    #[test]
+    fn names_show_what_they_are() {
+        let text = "{\"v\":1,\"routes\":[{\"method\":\"G\u{202e}E\u{200b}T\",\"route\":\"/a\u{2066}/\u{e9}\u{2028}\"}]}";
+        let report = parse(text.as_bytes()).unwrap();
+        let route = &report.routes[0];
+        assert_eq!(
+            (route.method.as_str(), route.route.as_str()),
+            ("GET", "/a/\u{e9}")
+        );
     }
 
     proptest! {

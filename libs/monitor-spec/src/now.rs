@@ -16,7 +16,7 @@ pub struct Now {
     pub time_ms: i64,
     pub version: String,
     pub host: Host,
-    /// Pando itself, its processes.
+    /// Root and supervisor. The gateway is an app, with a row of its own in `apps`.
     pub daemon: Vec<Process>,
     pub apps: Vec<App>,
     /// `None` while no gateway serves.
@@ -54,7 +54,7 @@ pub struct Host {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {
-    /// `root`, `supervisor`, `gateway`.
+    /// `root` or `supervisor`.
     pub name: String,
     pub pid: u32,
     pub cpu_percent: f64,

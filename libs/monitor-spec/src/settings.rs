@@ -104,7 +104,8 @@ pub enum Condition {
         percentile: u8,
         above_us: u64,
     },
-    /// Share of answers with 5xx above this, 0 to 1, with at least so many requests a second.
+    /// Share of answers with 5xx above this, 0 to 1, with at least so many requests a second, or
+    /// where there are fewer, if half of them fail.
     ErrorRate {
         above: f64,
         min_rate: f64,
@@ -130,6 +131,12 @@ pub enum Condition {
         within_ms: u64,
     },
     CrashLoop,
+    /// More restarts in the last ten minutes that nobody asked for.
+    Restarts {
+        above: u32,
+    },
+    /// No worker is ready.
+    Down,
     /// Fewer workers ready than wanted.
     Degraded,
     /// A certificate ends within this, or is missing.

@@ -1,11 +1,10 @@
 //! What workers and the world may do wrong: a clear word, and nothing lost.
 
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
-use e2e::{Load, Pando, app, http, local, port, process, wait};
+use e2e::{Load, Pando, SmallDisk, app, http, local, port, process, wait};
 
 /// Starts channel.js as `odd` with this kind of misbehaviour.
 fn odd(kind: &str) -> anyhow::Result<(Pando, u16)> {
@@ -128,37 +127,10 @@ fn sockets_below(dir: &std::path::Path) -> anyhow::Result<Vec<std::path::PathBuf
     Ok(found)
 }
 
-/// A small file system of its own for a home; unmounted when dropped. Mounting needs root: without
-/// it the test has nothing to stand on and says so.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(size: &str) -> anyhow::Result<Option<Self>> {
-        let dir = tempfile::tempdir()?;
-        let options = format!("size={size},mode=0700");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(dir.path())
-            .output()?;
-        Ok(mounted.status.success().then_some(Self { dir }))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.dir.path())
-            .status();
-    }
-}
-
 #[test]
 fn a_full_disk_holds_nobody_up() -> anyhow::Result<()> {
-    let Some(disk) = SmallDisk::mount("1m")? else {
-        eprintln!("passed over: this user may not mount a tmpfs");
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(dir.path(), "1m", "a_full_disk_holds_nobody_up")? else {
         return Ok(());
     };
     let mut pando = Pando::new()?;
@@ -166,7 +138,7 @@ fn a_full_disk_holds_nobody_up() -> anyhow::Result<()> {
     pando.env("PORT", port.to_string());
     pando.env("LINES", "50000");
     let script = app("numbered.js").display().to_string();
-    let logs = disk.dir.path().display().to_string();
+    let logs = disk.path().display().to_string();
     pando
         .cmd(&["start", &script, "-n", "talk", "--log-dir", &logs])?
         .ok()?;

@@ -6,7 +6,7 @@ use crate::problem::{Refusal, did_you_mean};
 use crate::units;
 
 /// Everything that can be asked, as a person writes it.
-pub(super) const EXAMPLES: [&str; 13] = [
+pub(super) const EXAMPLES: [&str; 15] = [
     "p50 > 100ms",
     "p95 > 500ms",
     "p99 > 2s",
@@ -17,6 +17,8 @@ pub(super) const EXAMPLES: [&str; 13] = [
     "memory_slope > 50M/h",
     "memory_full < 24h",
     "crash_loop",
+    "restarts > 5",
+    "down",
     "degraded",
     "certificate < 7d",
     "disk < 5%",
@@ -152,6 +154,8 @@ fn value(name: &str, limit: &str) -> Result<Condition, String> {
             within_ms: long(limit)?,
         },
         "crash_loop" => Condition::CrashLoop,
+        "restarts" => restarts(limit)?,
+        "down" => Condition::Down,
         "degraded" => Condition::Degraded,
         "certificate" => Condition::Certificate {
             within_ms: long(limit)?,
@@ -161,6 +165,12 @@ fn value(name: &str, limit: &str) -> Result<Condition, String> {
         },
         _ => return Err("it is not known".into()),
     })
+}
+
+fn restarts(limit: &str) -> Result<Condition, String> {
+    let above = limit.parse();
+    let above = above.map_err(|_| "it is a count, in the last ten minutes".to_owned())?;
+    Ok(Condition::Restarts { above })
 }
 
 /// The condition as it is written.
@@ -195,6 +205,8 @@ pub(super) fn show(condition: &Condition) -> String {
             format!("memory_full < {}", days(*within_ms))
         }
         Condition::CrashLoop => "crash_loop".into(),
+        Condition::Restarts { above } => format!("restarts > {above}"),
+        Condition::Down => "down".into(),
         Condition::Degraded => "degraded".into(),
         Condition::Certificate { within_ms } => {
             format!("certificate < {}", days(*within_ms))
@@ -240,6 +252,8 @@ mod tests {
             ("error_rate > 100%", "write it like \"error_rate > 5%\""),
             ("error_rate > 0.05", "write it like \"error_rate > 5%\""),
             ("crash_loop > 3", "write \"crash_loop\""),
+            ("restarts > 5%", "write it like \"restarts > 5\""),
+            ("down < 1", "write \"down\""),
             ("disk > 5%", "write it like \"disk < 5%\""),
             (
                 "memory_slope > 50M",

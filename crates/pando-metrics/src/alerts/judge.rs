@@ -1,8 +1,10 @@
 //! Does a rule's condition hold for an app in this picture?
 
+use app_spec::GATEWAY;
 use monitor_spec::now::{App, Now};
 use monitor_spec::settings::Condition;
 
+use super::flow::{Flow, Flows, SPAN_MS};
 use super::rules::Rule;
 use super::words::{bytes, duration, percent, short, time};
 
@@ -13,6 +15,13 @@ const EASIER: f64 = 0.9;
 /// Of the machine, that an app without a limit is thought to have.
 const MACHINE_SHARE: f64 = 0.5;
 const HOUR_MS: f64 = 3_600_000.0;
+/// Errors are counted over at least so long.
+const LEAST_SPAN_MS: i64 = 10_000;
+/// Where there are few requests: so many failures, and such a share of all, are bad.
+const FEW_REQUESTS: f64 = 10.0;
+const MOST: f64 = 0.5;
+/// For so long an app that was never ready is only beginning.
+const BEGINS_MS: u64 = 300_000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
@@ -38,7 +47,27 @@ pub(super) fn subjects(rule: &Rule, now: &Now) -> Vec<String> {
     apps.map(|app| app.name.clone()).collect()
 }
 
-pub(super) fn judge(rule: &Rule, app: &str, now: &Now, firing: bool, rules: &[Rule]) -> Verdict {
+/// What a rule is judged by, beside the picture.
+pub(super) struct Known<'a> {
+    pub rules: &'a [Rule],
+    pub flows: &'a Flows,
+}
+
+impl Known<'_> {
+    /// Some rule tells this of the app.
+    fn tells(&self, app: &App, is: fn(&Condition) -> bool) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| is(&rule.condition) && rule.is_for(&app.name))
+    }
+
+    /// A crash loop is told by its own rule alone.
+    fn tells_crash_loop(&self, app: &App) -> bool {
+        let is = |condition: &Condition| matches!(condition, Condition::CrashLoop);
+        app.status == "crash-loop" && self.tells(app, is)
+    }
+}
+
+pub(super) fn judge(rule: &Rule, app: &str, now: &Now, firing: bool, known: &Known<'_>) -> Verdict {
     let within = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     match rule.condition {
         Condition::Certificate { within_ms } => return certificate(now, within(within_ms)),
@@ -51,6 +80,8 @@ pub(super) fn judge(rule: &Rule, app: &str, now: &Now, firing: bool, rules: &[Ru
         | Condition::MemorySlope { .. }
         | Condition::MemoryFull { .. }
         | Condition::CrashLoop
+        | Condition::Restarts { .. }
+        | Condition::Down
         | Condition::Degraded => {}
     }
     let Some(app) = now.apps.iter().find(|one| one.name == app) else {
@@ -63,12 +94,9 @@ pub(super) fn judge(rule: &Rule, app: &str, now: &Now, firing: bool, rules: &[Ru
     }
     match rule.condition {
         Condition::CrashLoop => crash_loop(app),
-        Condition::Degraded => {
-            let told = |other: &Rule| {
-                matches!(other.condition, Condition::CrashLoop) && other.is_for(&app.name)
-            };
-            degraded(app, rules.iter().any(told))
-        }
+        Condition::Restarts { above } => restarts(app, above, known),
+        Condition::Down => down(app, known),
+        Condition::Degraded => degraded(app, known),
         Condition::Memory { above_share } => memory(app, above_share, firing),
         Condition::MemorySlope {
             above_bytes_per_hour,
@@ -81,18 +109,22 @@ pub(super) fn judge(rule: &Rule, app: &str, now: &Now, firing: bool, rules: &[Ru
             if app.reloading || app.uptime_ms < WARM_UP_MS {
                 return Unknown;
             }
-            busy(&rule.condition, app, firing)
+            busy(rule, app, firing, known)
         }
         Condition::Certificate { .. } | Condition::Disk { .. } => Unknown,
     }
 }
 
-fn busy(condition: &Condition, app: &App, firing: bool) -> Verdict {
-    match *condition {
+fn busy(rule: &Rule, app: &App, firing: bool, known: &Known<'_>) -> Verdict {
+    match rule.condition {
         Condition::Latency {
             percentile,
             above_us,
         } => {
+            // Its latencies are those of all apps and of slow clients: it must be meant.
+            if app.name == GATEWAY && rule.apps.is_empty() {
+                return Unknown;
+            }
             let Some(latency) = app.traffic.latency else {
                 return Unknown;
             };
@@ -109,7 +141,7 @@ fn busy(condition: &Condition, app: &App, firing: bool) -> Verdict {
                 time,
             )
         }
-        Condition::Lag { above_us } => match app.lag_p99_us {
+        Condition::Lag { above_us } => match lag_us(app) {
             Some(lag) => above("event-loop lag", lag as f64, above_us as f64, firing, time),
             None => Unknown,
         },
@@ -127,11 +159,16 @@ fn busy(condition: &Condition, app: &App, firing: bool) -> Verdict {
                 percent,
             )
         }
-        Condition::ErrorRate { above, min_rate } => error_rate(app, above, min_rate, firing),
+        Condition::ErrorRate { above, min_rate } => match known.flows.of(&app.name) {
+            Some(flow) => error_rate(flow, rule.for_ms, (above, min_rate), firing),
+            None => Unknown,
+        },
         Condition::Memory { .. }
         | Condition::MemorySlope { .. }
         | Condition::MemoryFull { .. }
         | Condition::CrashLoop
+        | Condition::Restarts { .. }
+        | Condition::Down
         | Condition::Degraded
         | Condition::Certificate { .. }
         | Condition::Disk { .. } => Unknown,
@@ -149,21 +186,76 @@ fn above(what: &str, value: f64, limit: f64, firing: bool, show: fn(f64) -> Stri
     }
 }
 
-fn error_rate(app: &App, limit: f64, min_rate: f64, firing: bool) -> Verdict {
-    let rate = app.traffic.rate;
-    if rate <= 0.0 {
+/// Of the workers that have been up for a while: one that begins loads its code.
+fn lag_us(app: &App) -> Option<u64> {
+    let known = || app.workers.iter().filter(|w| w.lag_p99_us.is_some());
+    if known().next().is_none() {
+        return app.lag_p99_us;
+    }
+    let warm = known().filter(|worker| worker.uptime_ms >= WARM_UP_MS);
+    warm.filter_map(|worker| worker.lag_p99_us).max()
+}
+
+/// Over the time that it must hold, so that rare errors among rare requests do not come and go.
+fn error_rate(flow: &Flow, for_ms: u64, (limit, min_rate): (f64, f64), firing: bool) -> Verdict {
+    let span_ms = i64::try_from(for_ms).unwrap_or(SPAN_MS);
+    let recent = flow.over(span_ms.clamp(LEAST_SPAN_MS, SPAN_MS));
+    let Some(share) = recent.error_share() else {
+        return Unknown;
+    };
+    if recent.rate() >= min_rate {
+        return above("error rate", share, limit, firing, percent);
+    }
+    // Too few for a share of them to say much; if most of them fail, that says enough.
+    let all = flow.over(SPAN_MS);
+    let share = all.error_share().unwrap_or(0.0);
+    let enough = |count: f64| count.round() >= FEW_REQUESTS;
+    if enough(all.errors) && share >= limit.max(MOST) {
+        return Holds(format!(
+            "{:.0} of {:.0} requests failed in ten minutes",
+            all.errors, all.requests
+        ));
+    }
+    let few = format!("fewer than {} requests a second", short(min_rate));
+    match (firing, share <= limit * EASIER && enough(all.requests)) {
+        // For an alert that fires also too few that it is not.
+        (true, false) => Unknown,
+        (true, true) => Over(format!("error rate is {}, {few}", percent(share))),
+        (false, _) => Over(few),
+    }
+}
+
+fn restarts(app: &App, limit: u32, known: &Known<'_>) -> Verdict {
+    if known.tells_crash_loop(app) {
         return Unknown;
     }
-    let share = (app.traffic.errors_5xx / rate).min(1.0);
-    let verdict = above("error rate", share, limit, firing, percent);
-    match verdict {
-        // Too few to say that it is bad, for an alert that fires also too few that it is not.
-        Holds(_) if rate < min_rate && firing => Unknown,
-        Holds(_) if rate < min_rate => {
-            Over(format!("fewer than {} requests a second", short(min_rate)))
-        }
-        Holds(_) | Over(_) | Unknown | Gone(_) => verdict,
+    let Some(flow) = known.flows.of(&app.name) else {
+        return Unknown;
+    };
+    let count = flow.over(SPAN_MS).restarts;
+    if count <= u64::from(limit) {
+        return Over(format!("{count} restarts in ten minutes"));
     }
+    let last = app.workers.iter().find_map(|w| w.last_exit.as_deref());
+    let why = last.map(|why| format!(": {why}")).unwrap_or_default();
+    Holds(format!(
+        "{count} restarts in ten minutes that nobody asked for, over {limit}{why}"
+    ))
+}
+
+fn down(app: &App, known: &Known<'_>) -> Verdict {
+    if app.ready > 0 || app.wanted == 0 {
+        return Over(format!("{} of {} workers are ready", app.ready, app.wanted));
+    }
+    // An app that has just been started may take its time.
+    let was_ready = known.flows.of(&app.name).is_some_and(|f| f.was_ready);
+    let begins = !was_ready && app.uptime_ms < BEGINS_MS;
+    if app.reloading || app.status == "waiting" || begins || known.tells_crash_loop(app) {
+        return Unknown;
+    }
+    let why = app.problem.as_ref().map(|why| format!(": {why}"));
+    let why = why.unwrap_or_default();
+    Holds(format!("none of its {} workers is ready{why}", app.wanted))
 }
 
 fn crash_loop(app: &App) -> Verdict {
@@ -181,12 +273,13 @@ fn crash_loop(app: &App) -> Verdict {
     }
 }
 
-fn degraded(app: &App, crash_loop_is_told: bool) -> Verdict {
+fn degraded(app: &App, known: &Known<'_>) -> Verdict {
     if app.ready >= app.wanted {
         return Over(format!("{} of {} workers are ready", app.ready, app.wanted));
     }
-    let crashing = app.status == "crash-loop" && crash_loop_is_told;
-    if app.reloading || app.status == "waiting" || crashing {
+    let is_down = |condition: &Condition| matches!(condition, Condition::Down);
+    let told = (app.ready == 0 && known.tells(app, is_down)) || known.tells_crash_loop(app);
+    if app.reloading || app.status == "waiting" || told {
         return Unknown;
     }
     Holds(format!("{} of {} workers are ready", app.ready, app.wanted))

@@ -24,9 +24,11 @@ impl Rule {
 }
 
 /// Names, conditions, and how long each must hold.
-fn defaults() -> [(&'static str, Condition, u64); 8] {
+fn defaults() -> [(&'static str, Condition, u64); 10] {
     [
         ("crash-loop", Condition::CrashLoop, 0),
+        ("restarts", Condition::Restarts { above: 5 }, MINUTE_MS),
+        ("down", Condition::Down, MINUTE_MS / 2),
         ("degraded", Condition::Degraded, 2 * MINUTE_MS),
         (
             "event-loop-lag",

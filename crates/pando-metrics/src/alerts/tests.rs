@@ -217,28 +217,6 @@ fn a_crash_loop_is_one_alert_through_all_its_tries() {
 }
 
 #[test]
-fn error_rates_want_enough_requests() {
-    let condition = Condition::ErrorRate {
-        above: 0.05,
-        min_rate: 1.0,
-    };
-    let mut run = Run::with(&[("errors", condition, 10)]);
-    run.app().traffic.rate = 0.5;
-    run.app().traffic.errors_5xx = 0.5;
-    run.seconds(60).tells(&[]);
-    run.app().traffic.rate = 20.0;
-    run.app().traffic.errors_5xx = 2.0;
-    run.seconds(12)
-        .tells(&["errors api firing: error rate is 10%, over 5% for 10 s"]);
-    run.app().traffic.rate = 0.0;
-    run.seconds(60).tells(&[]);
-    run.app().traffic.rate = 20.0;
-    run.app().traffic.errors_5xx = 0.2;
-    run.seconds(11)
-        .tells(&["errors api resolved: error rate is 1%, below 5%"]);
-}
-
-#[test]
 fn memory_that_will_be_full_and_memory_that_is() {
     let mut run = Run::with(&[]);
     run.app().memory_limit_bytes = Some(1 << 30);
@@ -363,9 +341,11 @@ fn a_rule_of_the_file_replaces_the_default_one_of_its_name() {
     let rules = rules(&spec);
     assert_eq!(rules.iter().filter(|rule| rule.name == "disk").count(), 1);
     assert_eq!(rules[0].condition, Condition::Disk { below_share: 0.2 });
-    assert_eq!(rules.len(), 8);
+    assert_eq!(rules.len(), 10);
     assert!(rules.iter().all(|rule| rule.notify == spec.notify));
 }
+
+mod scenes;
 
 proptest! {
     /// Whatever is measured: firing and resolved alternate.

@@ -42,9 +42,9 @@ pub fn percent(share: f64) -> String {
 
 /// Two or three digits that matter.
 pub fn short(value: f64) -> String {
-    if value >= 10.0 || value == value.round() {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.1}")
+    if value >= 10.0 {
+        return format!("{value:.0}");
     }
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }

@@ -13,7 +13,7 @@ use super::Moment;
 use super::broken::{self, Told};
 use super::counts::Counts;
 use super::endpoints::{Name, Rows};
-use super::gateway::some;
+use super::gateway::{self, some};
 use super::requests::{Recent, latency};
 use super::samples::Samples;
 use super::spark::{self, Point, Sparks};
@@ -39,6 +39,8 @@ pub(crate) struct App {
     edge: Side,
     outgoing: Rows,
     edge_in_flight: u64,
+    /// Of the gateway's own app: when it last reported.
+    own_edge_us: Option<u64>,
     last_report_us: Option<u64>,
     /// Last words of workers that are gone, with their instance.
     left: Vec<(u32, Beat)>,
@@ -171,8 +173,31 @@ impl App {
         }
     }
 
+    /// The gateway is an app itself: all that it answers is its own, by site and route.
+    pub fn own_edge(&mut self, now_us: u64, report: &edge::Report) {
+        self.own_edge_us = Some(now_us);
+        self.edge_in_flight = report.in_flight;
+        let mut all = Requests::default();
+        for route in report.routes.iter().take(edge::MAX_ROWS) {
+            let requests = Requests::from(route);
+            self.edge.add(now_us, &route.site, &route.route, &requests);
+            all.add(&requests);
+        }
+        // In a reload the newer one has nearly all of it.
+        if let Some(worker) = self.workers.values_mut().next_back() {
+            let edge = &mut worker.edge;
+            edge.requests = edge.requests.saturating_add(all.requests());
+            edge.failures = edge.failures.saturating_add(all.errors_5xx);
+            edge.in_flight = report.in_flight;
+        }
+    }
+
     /// Where its latencies are taken from: the preload, unless only the gateway sees requests.
     pub fn source(&self, now_us: u64) -> Source {
+        if let Some(last) = self.own_edge_us {
+            let here = now_us.saturating_sub(last) < gateway::GONE_US;
+            return if here { Source::Gateway } else { Source::None };
+        }
         let edge = self.edge.since(now_us);
         let by_edge = edge.is_some_and(|ago| ago < EDGE_GONE_US);
         let reported = self

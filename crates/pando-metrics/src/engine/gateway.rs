@@ -16,7 +16,7 @@ use crate::row::{Row, Scope, per_second};
 use crate::totals::Endpoint as Requests;
 
 /// One that has said nothing for so long is gone.
-const GONE_US: u64 = 15_000_000;
+pub(crate) const GONE_US: u64 = 15_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Gateway {

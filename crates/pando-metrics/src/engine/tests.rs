@@ -127,6 +127,7 @@ fn percentiles_are_of_all_workers_requests() {
     assert!((app.endpoints[0].traffic.rate - 100.0).abs() < 1.0);
     assert_eq!(app.utilization, Some(0.5));
     let row = world.engine.totals().endpoints.values().next().unwrap();
+    let row = &row.counts;
     assert_eq!((row.latency.count(), row.errors_5xx), (1_000, 100));
 }
 
@@ -185,7 +186,14 @@ fn last_words_count() {
         instance: 0,
     });
     world.tick();
-    let row = world.engine.totals().endpoints.values().next().unwrap();
+    let row = &world
+        .engine
+        .totals()
+        .endpoints
+        .values()
+        .next()
+        .unwrap()
+        .counts;
     assert_eq!((row.latency.count(), row.errors_5xx), (94, 2));
     assert_eq!(world.app().endpoints[0].requests, 94);
 }
@@ -207,13 +215,57 @@ fn whoever_was_away_loses_no_request_and_invents_no_rate() {
     world.tick();
     // The last of them waits for its second.
     world.tick();
-    let row = world.engine.totals().endpoints.values().next().unwrap();
+    let row = &world
+        .engine
+        .totals()
+        .endpoints
+        .values()
+        .next()
+        .unwrap()
+        .counts;
     assert_eq!(row.latency.count(), 9_400);
     let rate = world.app().traffic.rate;
     assert!((rate - 100.0).abs() < 2.0, "{rate}");
     assert!(world.app().utilization.unwrap() <= 1.0);
     let flood = (0..100).filter(|_| world.report(0, report("/a", latencies([50; 1]), 0)));
     assert!(flood.count() <= WAITING_MAX, "a flood is none");
+}
+
+#[test]
+fn numbers_without_measure_stay_numbers() {
+    let mut world = World::new(1);
+    for thread in 0..3 {
+        let mut wild = report("/a", latencies([u64::MAX; 3]), u64::MAX);
+        wild.thread = thread;
+        wild.handles = u32::MAX;
+        wild.in_flight = u32::MAX;
+        let heap = agent::Heap {
+            used_bytes: u64::MAX,
+            total_bytes: u64::MAX,
+            limit_bytes: 1,
+            floor_bytes: Some(u64::MAX),
+            external_bytes: u64::MAX,
+            array_buffers_bytes: u64::MAX,
+        };
+        wild.heap = Some(heap);
+        // The same route twice is one.
+        wild.routes.push(wild.routes[0].clone());
+        assert!(world.report(0, wild));
+    }
+    for row in world.tick().rows {
+        assert!(row.values.iter().all(|(_, value)| value.is_finite()));
+    }
+    let worker = &world.app().workers[0];
+    assert_eq!(worker.handles, Some(u32::MAX));
+    assert_eq!(world.app().endpoints[0].requests, 18);
+    let mut many = report("/b", Histogram::new(), 0);
+    let mut latency = Histogram::new();
+    latency.record_many(1, REQUESTS_MAX + 1);
+    many.outgoing.push(agent::Outgoing {
+        latency,
+        ..agent::Outgoing::default()
+    });
+    assert!(!world.report(0, many), "what it asks of others counts too");
 }
 
 #[test]
@@ -298,7 +350,7 @@ fn utilization_is_corrected_for_waiting() {
     assert_eq!(app.utilization, Some(0.25));
     assert_eq!(app.cpu_percent, 25.0);
     let totals = world.engine.totals().workers.values().next().unwrap();
-    assert_eq!(totals.cpu_us, 31 * 250_000);
+    assert_eq!(totals.counts.cpu_us, 31 * 250_000);
 }
 
 #[test]
@@ -430,4 +482,66 @@ fn a_preload_that_never_speaks_or_stops_is_no_loop_that_stands_still() {
     world.report(0, report("/a", latencies([1]), 0));
     world.tick();
     assert!(world.engine.problems().is_empty());
+}
+
+#[test]
+fn the_gateways_own_row_has_what_it_answers() {
+    let mut world = World::new(1);
+    let mut state = state_of(1);
+    let mut own = state.apps[0].clone();
+    own.name = GATEWAY.into();
+    own.workers[0].id = 99;
+    state.apps.push(own);
+    world.engine.state(state);
+    let mut rows = Vec::new();
+    for _ in 0..10 {
+        let route = |route: &str, app: Option<&str>| edge::Route {
+            site: "s".into(),
+            route: route.into(),
+            app: app.map(str::to_owned),
+            classes: [0, 8, 0, 0, 2],
+            latency: latencies([700; 10]),
+            ..edge::Route::default()
+        };
+        let report = edge::Report {
+            routes: vec![route("/*", Some("api")), route("/files/*", None)],
+            in_flight: 7,
+            ..edge::Report::default()
+        };
+        world.engine.edge(world.us, report);
+        rows = world.tick().rows;
+    }
+    let picture = world.engine.picture(true);
+    let app = picture.apps.iter().find(|app| app.name == GATEWAY).unwrap();
+    assert_eq!(app.traffic.source, now::Source::Gateway);
+    assert_eq!((app.traffic.rate, app.traffic.errors_5xx), (20.0, 4.0));
+    assert_eq!(app.traffic.in_flight, 7);
+    assert_eq!(app.traffic.latency.unwrap().max_us, 700.0);
+    assert_eq!(app.history.rate.last(), Some(&Some(20.0)));
+    assert_eq!(app.workers[0].traffic.rate, 20.0);
+    let names: Vec<&str> = app.endpoints.iter().map(|e| e.route.as_str()).collect();
+    assert_eq!(names, ["/*", "/files/*"]);
+    let row = rows
+        .iter()
+        .find(|row| row.scope == Scope::App(GATEWAY.into()));
+    assert!(row.unwrap().values.contains(&(Metric::Rate, 20.0)));
+    // What it passes on stays the other app's.
+    let api = picture.apps.iter().find(|app| app.name == "api").unwrap();
+    assert_eq!(api.traffic.rate, 10.0);
+    // Idle is nothing a second; gone is not known.
+    world.engine.edge(world.us, edge::Report::default());
+    for _ in 0..12 {
+        world.engine.edge(world.us, edge::Report::default());
+        world.tick();
+    }
+    let rate = |world: &World| {
+        let apps = world.engine.picture(false).apps;
+        let own = apps.into_iter().find(|app| app.name == GATEWAY).unwrap();
+        (own.traffic.source, own.traffic.rate)
+    };
+    assert_eq!(rate(&world), (now::Source::Gateway, 0.0));
+    for _ in 0..20 {
+        world.tick();
+    }
+    assert_eq!(rate(&world).0, now::Source::None);
 }

@@ -440,7 +440,8 @@ impl Worker {
         } else {
             now::Traffic::default()
         };
-        let handles: u32 = self.threads.values().map(|t| t.handles).sum();
+        let handles = self.threads.values().map(|t| t.handles);
+        let handles = handles.fold(0, u32::saturating_add);
         now::Worker {
             id: told.id,
             instance: told.instance,

@@ -85,6 +85,13 @@ pub(crate) fn full(name: &str) -> (Now, Totals, BTreeMap<String, u64>) {
     )
 }
 
+fn counted<T>(counts: T) -> totals::Counted<T> {
+    totals::Counted {
+        since_ms: 1_700_000_009_000,
+        counts,
+    }
+}
+
 fn all_totals(name: &str) -> Totals {
     let mut totals = Totals {
         since_ms: 1_700_000_000_500,
@@ -97,13 +104,13 @@ fn all_totals(name: &str) -> Totals {
     };
     let latency = histogram(&[900, 1_000, 1_001, 30_000, 20_000_000]);
     let endpoint = totals::Endpoint {
-        streams: 0,
+        streams: 3,
         errors_4xx: 1,
         errors_5xx: 2,
         aborted: 1,
         latency: latency.clone(),
     };
-    totals.endpoints.insert(key, endpoint);
+    totals.endpoints.insert(key, counted(endpoint));
     let key = OutgoingKey {
         app: name.into(),
         kind: "http".into(),
@@ -113,7 +120,7 @@ fn all_totals(name: &str) -> Totals {
         errors: 1,
         latency: latency.clone(),
     };
-    totals.outgoing.insert(key, outgoing);
+    totals.outgoing.insert(key, counted(outgoing));
     let key = WorkerKey {
         app: name.into(),
         instance: 0,
@@ -122,7 +129,7 @@ fn all_totals(name: &str) -> Totals {
         cpu_us: 1_500_000,
         ..Default::default()
     };
-    totals.workers.insert(key, worker);
+    totals.workers.insert(key, counted(worker));
     let key = EdgeKey {
         site: name.into(),
         route: "/api/*".into(),
@@ -133,7 +140,16 @@ fn all_totals(name: &str) -> Totals {
         upstream: latency,
         ..Default::default()
     };
-    totals.edge.insert(key, route);
+    totals.edge.insert(key, counted(route));
+    totals.gateway.classes = [0, 2, 1, 1, 1];
+    let all = totals::App {
+        requests: 12,
+        errors_4xx: 1,
+        errors_5xx: 2,
+        outgoing: 5,
+        outgoing_errors: 1,
+    };
+    totals.apps.insert(name.into(), counted(all));
     totals.events.insert((name.into(), "exited".into()), 3);
     totals
 }
@@ -163,8 +179,17 @@ fn counters_gauges_and_histograms_are_written() {
     );
     has(
         &text,
-        &format!("pando_http_requests_total{{{route},status=\"ok\"}} 2"),
+        &format!("pando_http_requests_total{{{route},status=\"ok\"}} 5"),
     );
+    has(
+        &text,
+        "pando_app_requests_total{app=\"api\",status=\"ok\"} 9",
+    );
+    has(
+        &text,
+        "pando_app_outgoing_requests_total{app=\"api\",outcome=\"error\"} 1",
+    );
+    has(&text, "pando_gateway_answers_total{status=\"2xx\"} 2");
     let bucket =
         |le: &str| format!("pando_http_request_duration_seconds_bucket{{{route},le=\"{le}\"}}");
     has(&text, &format!("{} 3", bucket("0.001")));
@@ -199,6 +224,10 @@ fn open_metrics_names_families_and_says_when_they_began() {
     has(
         &text,
         "pando_app_restarts_created{app=\"api\"} 1700000000.5",
+    );
+    has(
+        &text,
+        "pando_app_requests_created{app=\"api\",status=\"ok\"} 1700000009",
     );
     assert!(text.ends_with("# EOF\n"));
 }

@@ -1,6 +1,6 @@
 //! Apps: are they up, and what they answer and ask, by endpoint.
 
-use super::{Family, Head, Picture, Value, counter, duration, flag, gauge};
+use super::{Family, Head, Picture, counter, duration, flag, gauge};
 
 /// As `pando ls` says them; each is a row, so that a change of status ends no series.
 const STATUSES: [&str; 9] = [
@@ -75,6 +75,18 @@ const EVENTS: Head = counter(
     "{event}",
     "Events such as ready, exited, stalled, reload; the app is empty for those of Pando itself.",
 );
+const ALL: Head = counter(
+    "pando_app_requests",
+    "pando.app.requests",
+    "{request}",
+    "All requests that the app answered, also those of endpoints that have no row any more.",
+);
+const ALL_OUTGOING: Head = counter(
+    "pando_app_outgoing_requests",
+    "pando.app.outgoing.requests",
+    "{request}",
+    "All that the app asked of others, also of peers that have no row any more.",
+);
 const REQUESTS: Head = counter(
     "pando_http_requests",
     "pando.http.requests",
@@ -106,6 +118,7 @@ const OUTGOING_DURATION: Head = duration(
 
 pub(super) fn families<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
     state(picture, all);
+    totals(picture, all);
     endpoints(picture, all);
     outgoing(picture, all);
 }
@@ -142,6 +155,33 @@ fn state<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
     all.extend([leak, in_flight, events]);
 }
 
+fn totals<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
+    let [mut requests, mut outgoing] = [ALL, ALL_OUTGOING].map(Family::new);
+    for (app, total) in &picture.totals.apps {
+        let since_ms = total.since_ms;
+        let total = &total.counts;
+        let errors = (total.errors_4xx, total.errors_5xx);
+        for (status, count) in statuses(total.requests, errors) {
+            let labels = vec![("app", app.as_str()), ("status", status)];
+            requests.count(labels, count, since_ms);
+        }
+        for (outcome, count) in outcomes(total.outgoing, total.outgoing_errors) {
+            let labels = vec![("app", app.as_str()), ("outcome", outcome)];
+            outgoing.count(labels, count, since_ms);
+        }
+    }
+    all.extend([requests, outgoing]);
+}
+
+fn statuses(all: u64, (errors_4xx, errors_5xx): (u64, u64)) -> [(&'static str, u64); 3] {
+    let fine = all.saturating_sub(errors_4xx).saturating_sub(errors_5xx);
+    [("ok", fine), ("4xx", errors_4xx), ("5xx", errors_5xx)]
+}
+
+fn outcomes(all: u64, errors: u64) -> [(&'static str, u64); 2] {
+    [("ok", all.saturating_sub(errors)), ("error", errors)]
+}
+
 fn endpoints<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
     let [mut requests, mut aborted, mut durations] = [REQUESTS, ABORTED, DURATION].map(Family::new);
     for (key, endpoint) in &picture.totals.endpoints {
@@ -152,19 +192,16 @@ fn endpoints<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
                 ("route", &key.route),
             ]
         };
-        let errors = endpoint.errors_4xx.saturating_add(endpoint.errors_5xx);
-        let fine = endpoint.latency.count().saturating_sub(errors);
-        for (status, count) in [
-            ("ok", fine),
-            ("4xx", endpoint.errors_4xx),
-            ("5xx", endpoint.errors_5xx),
-        ] {
+        let since_ms = endpoint.since_ms;
+        let endpoint = &endpoint.counts;
+        let errors = (endpoint.errors_4xx, endpoint.errors_5xx);
+        for (status, count) in statuses(endpoint.requests(), errors) {
             let mut labels = labels();
             labels.push(("status", status));
-            requests.number(labels, count as f64);
+            requests.count(labels, count, since_ms);
         }
-        aborted.number(labels(), endpoint.aborted as f64);
-        durations.row(labels(), Value::Histogram(&endpoint.latency));
+        aborted.count(labels(), endpoint.aborted, since_ms);
+        durations.histogram(labels(), &endpoint.latency, since_ms);
     }
     all.extend([requests, aborted, durations]);
 }
@@ -179,13 +216,14 @@ fn outgoing<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
                 ("peer", &key.peer),
             ]
         };
-        let fine = outgoing.latency.count().saturating_sub(outgoing.errors);
-        for (outcome, count) in [("ok", fine), ("error", outgoing.errors)] {
+        let since_ms = outgoing.since_ms;
+        let outgoing = &outgoing.counts;
+        for (outcome, count) in outcomes(outgoing.latency.count(), outgoing.errors) {
             let mut labels = labels();
             labels.push(("outcome", outcome));
-            requests.number(labels, count as f64);
+            requests.count(labels, count, since_ms);
         }
-        durations.row(labels(), Value::Histogram(&outgoing.latency));
+        durations.histogram(labels(), &outgoing.latency, since_ms);
     }
     all.extend([requests, durations]);
 }

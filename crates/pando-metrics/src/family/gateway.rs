@@ -1,7 +1,13 @@
 //! The gateway.
 
-use super::{Family, Head, Picture, Value, counter, duration, flag, gauge, instance};
+use super::{Family, Head, Picture, counter, duration, flag, gauge, instance};
 
+const ANSWERS: Head = counter(
+    "pando_gateway_answers",
+    "pando.gateway.answers",
+    "{request}",
+    "All requests that the gateway answered, also those of routes that have no row any more.",
+);
 const REQUESTS: Head = counter(
     "pando_gateway_requests",
     "pando.gateway.requests",
@@ -121,6 +127,8 @@ fn routes<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
     let [mut requests, mut aborted, mut bytes] = [REQUESTS, ABORTED, BYTES].map(Family::new);
     let [mut durations, mut upstream] = [DURATION, UPSTREAM].map(Family::new);
     for (key, route) in &picture.totals.edge {
+        let since_ms = route.since_ms;
+        let route = &route.counts;
         let app = route.app.as_deref().unwrap_or_default();
         let labels = || {
             vec![
@@ -132,13 +140,13 @@ fn routes<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
         for (class, count) in CLASSES.into_iter().zip(route.classes) {
             let mut labels = labels();
             labels.push(("status", class));
-            requests.number(labels, count as f64);
+            requests.count(labels, count, since_ms);
         }
-        aborted.number(labels(), route.aborted as f64);
-        bytes.number(labels(), route.bytes_out as f64);
-        durations.row(labels(), Value::Histogram(&route.latency));
+        aborted.count(labels(), route.aborted, since_ms);
+        bytes.count(labels(), route.bytes_out, since_ms);
+        durations.histogram(labels(), &route.latency, since_ms);
         if !route.upstream.is_empty() {
-            upstream.row(labels(), Value::Histogram(&route.upstream));
+            upstream.histogram(labels(), &route.upstream, since_ms);
         }
     }
     all.extend([requests, aborted, bytes, durations, upstream]);
@@ -147,6 +155,13 @@ fn routes<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
 fn whole<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
     let totals = &picture.totals.gateway;
     let seen = picture.now.gateway.is_some() || !picture.totals.edge.is_empty();
+    let mut answers = Family::new(ANSWERS);
+    if seen {
+        for (class, count) in CLASSES.into_iter().zip(totals.classes) {
+            answers.number(vec![("status", class)], count as f64);
+        }
+    }
+    all.push(answers);
     for (head, count) in [
         (RECEIVED, totals.bytes_in),
         (SENT, totals.bytes_out),

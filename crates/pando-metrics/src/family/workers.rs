@@ -243,14 +243,16 @@ pub(super) fn families<'a>(picture: &Picture<'a>, all: &mut Vec<Family<'a>>) {
             continue;
         };
         let labels = || vec![("app", key.app.as_str()), ("worker", number)];
-        cpu.number(labels(), seconds(worker.cpu_us));
-        wait.number(labels(), seconds(worker.cpu_wait_us));
-        switches.number(labels(), worker.context_switches as f64);
+        let since_ms = worker.since_ms;
+        let worker = &worker.counts;
+        cpu.sum(labels(), seconds(worker.cpu_us), since_ms);
+        wait.sum(labels(), seconds(worker.cpu_wait_us), since_ms);
+        switches.count(labels(), worker.context_switches, since_ms);
         for (kind, pauses) in kinds(&worker.gc) {
             let mut labels = labels();
             labels.push(("kind", kind));
-            gc_time.number(labels.clone(), seconds(pauses.total_us));
-            gc_count.number(labels, pauses.count.into());
+            gc_time.sum(labels.clone(), seconds(pauses.total_us), since_ms);
+            gc_count.count(labels, pauses.count.into(), since_ms);
         }
     }
     all.extend([cpu, wait, switches, gc_time, gc_count]);

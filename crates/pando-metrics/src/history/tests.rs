@@ -83,8 +83,8 @@ fn a_restart_goes_on_where_the_journal_ends() {
         for write in before.add(&second(START_S + n, n as f64, &[5])) {
             match write {
                 Write::Batch { bytes, .. } => journal.push(bytes),
-                Write::Chapter { blocks, end_s } => {
-                    journal.retain(|bytes| Batch::decode(bytes).start_s() >= end_s);
+                Write::Chapter { blocks, start_s } => {
+                    journal.retain(|bytes| Batch::decode(bytes).start_s() >= start_s + CHAPTER_S);
                     stored.extend(blocks);
                 }
             }
@@ -113,6 +113,26 @@ fn a_restart_goes_on_where_the_journal_ends() {
         matches!(writes.as_slice(), [Write::Chapter { .. }]),
         "{writes:?}"
     );
+}
+
+#[test]
+fn a_clock_that_is_set_back_hides_nothing() {
+    let mut history = History::default();
+    // 1200 seconds, then an hour ahead for a quarter, then back by what the clock was wrong.
+    let mut add = |from: i64, count: i64| {
+        for n in from..from + count {
+            history.add(&second(START_S + n, n as f64, &[]));
+        }
+        history.hot_from_s()
+    };
+    assert_eq!(add(0, 1_200), Some(START_S));
+    add(4_800, 900);
+    assert_eq!(add(1_200, 900), Some(START_S));
+    // Back by more than is waited for, into a chapter that is over.
+    assert_eq!(add(1_500, 700), Some(START_S));
+    let all = ask(&history, Metric::Cpu, START_S, START_S + 2_200, 0);
+    let gaps = all.iter().filter(|value| value.is_none()).count();
+    assert_eq!((all.len(), gaps), (2_200, 0));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
-use crate::family::{Family, Kind, Labels, Picture, Value, families};
+use crate::family::{Family, Kind, Labels, Picture, Row, Value, families};
 
 /// 32 buckets an octave, as our own histograms have.
 const FINEST_SCALE: i32 = 5;
@@ -82,6 +82,12 @@ struct Times {
     now: u64,
 }
 
+impl Times {
+    fn start(&self, row: Row<'_>) -> u64 {
+        row.since_ms.map_or(self.start, nanos)
+    }
+}
+
 fn nanos(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0).saturating_mul(NANOS_PER_MS)
 }
@@ -117,11 +123,11 @@ fn attributes(labels: &Labels<'_>, metric: &str) -> Vec<KeyValue> {
 fn wire(family: &Family<'_>, times: &Times) -> Metric {
     let head = family.head;
     let points = || {
-        let rows = family.rows().filter_map(|(labels, value)| match value {
+        let rows = family.rows().filter_map(|(labels, row)| match row.value {
             Value::Number(number) => Some(NumberDataPoint {
                 attributes: attributes(labels, head.otel),
                 start_time_unix_nano: if head.kind == Kind::Counter {
-                    times.start
+                    times.start(row)
                 } else {
                     0
                 },
@@ -145,8 +151,9 @@ fn wire(family: &Family<'_>, times: &Times) -> Metric {
         Kind::Histogram => metric::Data::ExponentialHistogram(ExponentialHistogram {
             data_points: family
                 .rows()
-                .filter_map(|(labels, value)| match value {
+                .filter_map(|(labels, row)| match row.value {
                     Value::Histogram(histogram) => {
+                        let times = (times.start(row), times.now);
                         Some(point(histogram, attributes(labels, head.otel), times))
                     }
                     Value::Number(_) => None,
@@ -167,14 +174,14 @@ fn wire(family: &Family<'_>, times: &Times) -> Metric {
 fn point(
     histogram: &Histogram,
     attributes: Vec<KeyValue>,
-    times: &Times,
+    (start, now): (u64, u64),
 ) -> ExponentialHistogramDataPoint {
     let zero_count = histogram.buckets().find(|(bucket, _)| *bucket == 0);
     let (scale, positive) = exponential(histogram);
     ExponentialHistogramDataPoint {
         attributes,
-        start_time_unix_nano: times.start,
-        time_unix_nano: times.now,
+        start_time_unix_nano: start,
+        time_unix_nano: now,
         count: histogram.count(),
         sum: Some(histogram.sum() as f64 / 1e6),
         scale,

@@ -72,7 +72,7 @@ fn a_collector_gets_what_is_measured_and_is_asked_again() {
     };
     let point = &histogram.data_points[0];
     assert_eq!((point.count, histogram.aggregation_temporality), (5, 2));
-    assert_eq!(point.start_time_unix_nano, 1_700_000_000_500_000_000);
+    assert_eq!(point.start_time_unix_nano, 1_700_000_009_000_000_000);
     assert!((point.sum.unwrap() - 20.032_901).abs() < 1e-9);
     let names: Vec<&str> = point.attributes.iter().map(|a| a.key.as_str()).collect();
     assert_eq!(names, ["pando.app", "http.request.method", "http.route"]);

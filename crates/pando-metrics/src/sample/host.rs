@@ -4,25 +4,17 @@ use monitor_spec::now::Host;
 
 use proc_files::{Reader, kilobytes};
 
+use super::cgroup::Cgroup;
+
 #[derive(Debug, Default)]
 pub(crate) struct HostReader {
     name: String,
     cores: u32,
     /// Busy and all ticks at the last look.
     ticks: Option<(u64, u64)>,
-    limits: Limits,
+    cgroup: Cgroup,
     throttled: Option<(u64, u64)>,
 }
-
-/// The tightest of our cgroup and those above it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Limits {
-    memory_bytes: Option<u64>,
-    cpus: Option<f64>,
-}
-
-/// Directories above our cgroup that are looked at.
-const DEPTH_MAX: usize = 16;
 
 impl HostReader {
     pub fn look(&mut self, reader: &mut Reader, now_us: u64, limits_too: bool) -> Host {
@@ -40,7 +32,7 @@ impl HostReader {
         let memory_available_bytes = kilobytes(memory, "MemAvailable:").unwrap_or(0);
         let pressure = reader.read("/proc/pressure/cpu").and_then(pressure);
         if limits_too {
-            self.limits = limits(reader, memory_total_bytes);
+            self.cgroup = Cgroup::of_us(reader, memory_total_bytes);
         }
         let throttled = self.throttled_percent(reader, now_us);
         Host {
@@ -51,8 +43,8 @@ impl HostReader {
             memory_total_bytes,
             memory_available_bytes,
             cpu_pressure_percent: pressure,
-            cgroup_memory_limit_bytes: self.limits.memory_bytes,
-            cgroup_cpu_limit: self.limits.cpus,
+            cgroup_memory_limit_bytes: self.cgroup.memory_bytes,
+            cgroup_cpu_limit: self.cgroup.cpus,
             cgroup_throttled_percent: throttled,
             ..Host::default()
         }
@@ -69,14 +61,8 @@ impl HostReader {
     }
 
     fn throttled_percent(&mut self, reader: &mut Reader, now_us: u64) -> Option<f64> {
-        self.limits.cpus?;
-        let own = reader.read("/proc/self/cgroup")?;
-        let path = unified(own)?.to_owned();
-        let stat = reader.read(&format!("/sys/fs/cgroup{path}/cpu.stat"))?;
-        let now = stat
-            .lines()
-            .find_map(|line| line.strip_prefix("throttled_usec "));
-        let now: u64 = now?.trim().parse().ok()?;
+        self.cgroup.cpus?;
+        let now = self.cgroup.throttled_us(reader)?;
         let (at_us, before) = self.throttled.replace((now_us, now))?;
         let passed = now_us.saturating_sub(at_us).max(1);
         Some((100.0 * now.saturating_sub(before) as f64 / passed as f64).min(100.0))
@@ -110,79 +96,6 @@ fn pressure(text: &str) -> Option<f64> {
     share?.parse().ok()
 }
 
-/// The path of cgroup v2.
-fn unified(text: &str) -> Option<&str> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(if path == "/" { "" } else { path })
-}
-
-/// The path of a controller of cgroup v1.
-fn controller<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let controllers = parts.nth(1)?;
-        let path = parts.next()?;
-        controllers
-            .split(',')
-            .any(|known| known == name)
-            .then_some(path)
-    })
-}
-
-fn limits(reader: &mut Reader, memory_total: u64) -> Limits {
-    let Some(own) = reader.read("/proc/self/cgroup").map(str::to_owned) else {
-        return Limits::default();
-    };
-    let mut limits = Limits::default();
-    if let Some(path) = unified(&own) {
-        for dir in above("/sys/fs/cgroup", path) {
-            let memory = reader.read(&format!("{dir}/memory.max"));
-            limits.memory(memory, memory_total);
-            if let Some(cpus) = reader.read(&format!("{dir}/cpu.max")).and_then(cpu_max) {
-                limits.cpus = Some(limits.cpus.map_or(cpus, |known| known.min(cpus)));
-            }
-        }
-    }
-    if let Some(path) = controller(&own, "memory") {
-        for dir in above("/sys/fs/cgroup/memory", path) {
-            let memory = reader.read(&format!("{dir}/memory.limit_in_bytes"));
-            limits.memory(memory, memory_total);
-        }
-    }
-    limits
-}
-
-impl Limits {
-    /// What is as large as the machine is no limit.
-    fn memory(&mut self, text: Option<&str>, total: u64) {
-        let bytes = text.and_then(|text| text.trim().parse::<u64>().ok());
-        if let Some(bytes) = bytes.filter(|bytes| *bytes < total) {
-            self.memory_bytes = Some(self.memory_bytes.map_or(bytes, |known| known.min(bytes)));
-        }
-    }
-}
-
-/// `50000 100000` is half a CPU.
-fn cpu_max(text: &str) -> Option<f64> {
-    let (quota, period) = text.trim().split_once(' ')?;
-    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
-    (period > 0.0).then(|| quota / period)
-}
-
-/// A directory and those above it, up to the root.
-fn above(root: &str, path: &str) -> Vec<String> {
-    let mut dirs = Vec::new();
-    let mut path = path.trim_end_matches('/');
-    for _ in 0..DEPTH_MAX {
-        dirs.push(format!("{root}{path}"));
-        match path.rsplit_once('/') {
-            Some((parent, _)) => path = parent,
-            None => break,
-        }
-    }
-    dirs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,26 +106,6 @@ mod tests {
         assert_eq!((cores(stat), busy_and_all(stat)), (2, Some((15, 100))));
         let text = "some avg10=1.50 avg60=0.3 avg300=0 total=5\nfull avg10=0\n";
         assert_eq!(pressure(text), Some(1.5));
-        assert_eq!(cpu_max("150000 100000\n"), Some(1.5));
-        assert_eq!(cpu_max("max 100000\n"), None);
-        let cgroups = "4:memory:/a/b\n3:cpu,cpuacct:/c\n0::/x.slice/y\n";
-        assert_eq!(unified(cgroups), Some("/x.slice/y"));
-        assert_eq!(controller(cgroups, "cpuacct"), Some("/c"));
-        assert_eq!(controller(cgroups, "pids"), None);
-        assert_eq!(above("/r", "/x/y"), ["/r/x/y", "/r/x", "/r"]);
-        assert_eq!(above("/r", ""), ["/r"]);
-    }
-
-    #[test]
-    fn what_is_as_large_as_the_machine_is_no_limit() {
-        let mut limits = Limits::default();
-        for text in ["max", "9223372036854771712", "1000"] {
-            limits.memory(Some(text), 1_000);
-        }
-        assert_eq!(limits.memory_bytes, None);
-        limits.memory(Some("900\n"), 1_000);
-        limits.memory(Some("950\n"), 1_000);
-        assert_eq!(limits.memory_bytes, Some(900));
     }
 
     #[test]

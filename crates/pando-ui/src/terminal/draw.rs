@@ -22,7 +22,7 @@ use super::listing;
 use super::look::{Look, Pen, columns};
 use super::model::{Model, Prompt};
 use super::page::{List, Page};
-use crate::text::Style;
+use crate::text::{Style, fit, wrap};
 
 /// Below this nothing can be read.
 const WIDTH_MIN: u16 = 40;
@@ -30,6 +30,9 @@ const HEIGHT_MIN: u16 = 10;
 /// From here on the overview has its newest events below the apps.
 const HEIGHT_OF_EVENTS: u16 = 34;
 const EVENTS_SHOWN: u16 = 6;
+/// Lines of a warning on a screen that is so high.
+const WARNING_LINES: usize = 4;
+const HEIGHT_FOR_WARNINGS: u16 = 24;
 
 /// Draws everything.
 pub fn draw(model: &mut Model, look: &Look, buf: &mut Buffer) {
@@ -247,8 +250,25 @@ fn warning(model: &Model, pen: &mut Pen, area: Rect) -> u16 {
     let Some((text, style)) = warning_text(model) else {
         return 0;
     };
-    pen.put(area.x, area.y, area.width, &text, style);
-    1
+    // A short screen is for the figures.
+    let most = if area.height >= HEIGHT_FOR_WARNINGS {
+        WARNING_LINES
+    } else {
+        1
+    };
+    let lines = wrap(&text, area.width.into());
+    let mut y = area.y;
+    for (at, line) in lines.iter().enumerate().take(most) {
+        let cut = at + 1 == most && lines.len() > most;
+        let line = if cut {
+            fit(&format!("{line} …"), area.width.into())
+        } else {
+            line.clone()
+        };
+        pen.put(area.x, y, area.width, &line, style);
+        y += 1;
+    }
+    y - area.y
 }
 
 fn warning_text(model: &Model) -> Option<(String, Style)> {
@@ -272,7 +292,11 @@ fn warning_text(model: &Model) -> Option<(String, Style)> {
         return Some((text, Style::Red));
     }
     let problem = now.problems.first()?;
-    Some((format!("▲ {problem}"), Style::Yellow))
+    let more = match now.problems.len() - 1 {
+        0 => String::new(),
+        more => format!(" ({more} more: a)"),
+    };
+    Some((format!("▲{more} {problem}"), Style::Yellow))
 }
 
 /// The room of the overview and of the events below it.

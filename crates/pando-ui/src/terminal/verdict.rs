@@ -88,12 +88,11 @@ pub fn alert(alert: &Alert) -> (&'static str, Style) {
 pub fn event(kind: &str) -> Style {
     match kind {
         "crash-loop" | "alert-firing" | "stalled" | "stuck" | "unhealthy" | "killed"
-        | "log-lines-lost" => Style::Red,
+        | "log-lines-lost" | "store-damaged" => Style::Red,
         "exited" | "memory-limit" | "not-ready" | "reload-failed" | "upstream-down"
-        | "log-error" | "limit" => Style::Yellow,
-        "ready" | "recovered" | "healthy" | "reloaded" | "upstream-up" | "alert-resolved" => {
-            Style::Green
-        }
+        | "log-error" | "limit" | "store-failing" | "clock-jumped" => Style::Yellow,
+        "ready" | "recovered" | "healthy" | "reloaded" | "upstream-up" | "alert-resolved"
+        | "store-well" => Style::Green,
         _ => Style::Plain,
     }
 }

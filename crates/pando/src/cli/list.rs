@@ -50,6 +50,11 @@ pub fn list(args: &ListArgs, ctx: &mut Context) -> anyhow::Result<u8> {
     } else if !apps.is_empty() {
         let table = apps::table(&apps, now.as_ref(), ctx.out.layout);
         ctx.out.lines(table);
+        let problems = now.iter().flat_map(|now| &now.problems);
+        let notes: Vec<String> = problems
+            .flat_map(|text| apps::measuring(text, ctx.out.layout))
+            .collect();
+        ctx.out.lines(notes);
     } else if !reached && home::has_apps(&ctx.home) {
         ctx.out
             .line("No app runs since `pando kill`. `pando resurrect` brings them back.");

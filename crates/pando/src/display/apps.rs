@@ -4,7 +4,7 @@ use monitor_spec::now::{App, Now, Source};
 use pando_control::api::{AppStatus, AppView};
 use serde_json::{Value, json};
 
-use super::table::{Cell, Column, Layout, Row, render};
+use super::table::{Cell, Column, Layout, Row, note_of, render};
 use super::text::Style;
 use super::units;
 
@@ -109,6 +109,12 @@ fn row(app: &AppView, figures: Option<&App>) -> Row {
         cells,
         notes: problem.into_iter().collect(),
     }
+}
+
+/// What is wrong with the measuring, below the table.
+pub fn measuring(problem: &str, layout: Layout) -> Vec<String> {
+    let note = Cell::styled(format!("measuring: {problem}"), Style::Yellow);
+    note_of(&note, layout)
 }
 
 /// The first few; an app may listen on hundreds.
@@ -337,6 +343,17 @@ payments-work…  crash-loop    0/1  3.0%  38.2 MB
 日本            stopped         -     -        -
 "#,
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_measuring_is_below_the_table() {
+        let layout = Layout {
+            width: Some(30),
+            color: false,
+        };
+        let lines = measuring("since 18:13 the disk is full", layout);
+        let wanted = ["  ! measuring: since 18:13 the", "    disk is full"];
+        assert_eq!(lines, wanted);
     }
 
     #[test]

@@ -80,9 +80,19 @@ pub fn alerts(now: &Now) -> Listing {
             entry.opens(Page::App(alert.app.clone()))
         }
     };
+    // What is wrong with the measuring is no rule's, and as much to be known.
+    let problem = |text: &String| {
+        Entry::new(format!("measuring {text}"))
+            .text("wrong", Style::Yellow)
+            .text("measuring", Style::Bold)
+            .text("-", Style::Plain)
+            .ranked("-", Style::Plain, 0.0)
+            .text(text, Style::Plain)
+    };
+    let alerts = now.alerts.iter().map(entry);
     Listing {
         columns: ALERTS.to_vec(),
-        entries: now.alerts.iter().map(entry).collect(),
+        entries: alerts.chain(now.problems.iter().map(problem)).collect(),
         empty: "no alert: all rules are content",
         ..Listing::default()
     }
