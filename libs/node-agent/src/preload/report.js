@@ -50,6 +50,17 @@ class Reporter {
     }
   }
 
+  // At the end: what nobody was told of yet, if there is anything.
+  lastWords() {
+    try {
+      const { router, outgoing } = this.parts;
+      const isTold = (table) => table.busy().next().done;
+      if (!isTold(router.table) || !isTold(outgoing.table)) this.tick();
+    } catch (error) {
+      fails('report', error);
+    }
+  }
+
   // Nothing but that something is wrong.
   bareText() {
     return `{"v":${VERSION},"thread":${this.thread},"node":${this.node}${brokenText()}}`;

@@ -71,7 +71,7 @@ function startReports(fd, thread, channels, timers) {
   const runtime = new Runtime(hooks, now);
   const reporter = new Reporter(socket, thread, { now, router, server, http2, runtime, outgoing });
   reporter.start(timers, Math.random);
-  lastWords = () => reporter.tick();
+  lastWords = () => reporter.lastWords();
   process.on('exit', lastWords);
 }
 
