@@ -97,8 +97,8 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
     table::print(
         "What measuring costs at the edge",
         &format!(
-            "CPU a request of a proxied 13 B answer, no access log, beside a gateway that measures \
-             nothing; {rounds} pairs of {seconds} s, medians."
+            "CPU a request of a proxied 13 B answer with its line in the access log, beside a gateway \
+             that measures nothing; {rounds} pairs of {seconds} s, medians."
         ),
         &["", "CPU", "pairs", "us a request"],
         &rows,
