@@ -11,8 +11,8 @@
 //!     -> HEADERS [priority, table sizes, mark]  CONTINUATION [fields]
 //! ```
 //!
-//! Trailers are the second HEADERS of a stream, and streams are opened in the order of their numbers
-//! (section 5.1.1): one number is all there is to remember. Pure: bytes in, bytes out.
+//! Trailers are the second HEADERS of a stream whose body has not ended. HEADERS of any other stream
+//! go on as they are: what is wrong with them `h2` says. Pure: bytes in, bytes out.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -28,8 +28,15 @@ const HEAD_BYTES: usize = 9;
 /// `h2` takes no longer frame, and refuses those that are.
 const MAX_PAYLOAD: usize = 16 * 1024;
 
+/// Bodies under way that are followed. More streams are not open at a time, but for those that were
+/// reset from here and that the client goes on with: the oldest are forgotten.
+const MAX_BODIES: usize = 1024;
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RESET: u8 = 3;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -75,6 +82,8 @@ pub struct Frames {
     unfinished: bool,
     /// The highest stream that was opened; 0 before the first.
     last: u32,
+    /// Streams whose body has not ended.
+    bodies: Vec<u32>,
 }
 
 impl Default for Frames {
@@ -84,6 +93,7 @@ impl Default for Frames {
             in_block: false,
             unfinished: false,
             last: 0,
+            bodies: Vec::new(),
         }
     }
 }
@@ -124,20 +134,42 @@ impl Frames {
         let frame = bytes.split_to(HEAD_BYTES + head.length).freeze();
         self.unfinished = head.flags & END_HEADERS == 0;
         self.in_block = self.unfinished;
+        self.end_body(head.stream);
         // What cannot be marked is malformed in a way that `h2` finds.
         let marked = marked(head, frame.slice(HEAD_BYTES..));
         Some(marked.unwrap_or_else(|| frame.into()))
     }
 
     fn is_trailers(&self, head: Head) -> bool {
-        head.kind == HEADERS && head.stream <= self.last
+        head.kind == HEADERS && self.bodies.contains(&head.stream)
+    }
+
+    fn end_body(&mut self, stream: u32) {
+        if let Some(at) = self.bodies.iter().position(|open| *open == stream) {
+            self.bodies.remove(at);
+        }
+    }
+
+    fn begin_body(&mut self, stream: u32) {
+        if self.bodies.len() >= MAX_BODIES {
+            self.bodies.remove(0);
+        }
+        self.bodies.push(stream);
     }
 
     fn begin(&mut self, head: Head) {
         self.left = head.length;
+        let ends = head.flags & END_STREAM != 0;
         match head.kind {
-            HEADERS => self.last = self.last.max(head.stream),
-            CONTINUATION => {}
+            HEADERS if head.stream > self.last => {
+                self.last = head.stream;
+                if !ends {
+                    self.begin_body(head.stream);
+                }
+            }
+            HEADERS | CONTINUATION => {}
+            DATA if !ends => return,
+            DATA | RESET => return self.end_body(head.stream),
             _ => return,
         }
         self.in_block = true;

@@ -3,7 +3,6 @@ use proptest::prelude::*;
 use super::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const END_STREAM: u8 = 0x1;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = BytesMut::new();
@@ -83,6 +82,35 @@ fn what_is_malformed_or_no_trailers_is_left_to_the_library() {
     ] {
         check(&same, &same);
     }
+}
+
+/// Their errors are of another kind, and the library's to say.
+#[test]
+fn headers_of_a_stream_without_a_body_are_no_trailers() {
+    let end = END_STREAM | END_HEADERS;
+    let again = |stream| frame(HEADERS, end, stream, b"\x82\x86\x84");
+    for same in [
+        // Opened too late; after the body's end; after a reset; after trailers.
+        [frame(HEADERS, END_HEADERS, 5, b"\x83"), again(3)],
+        [frame(DATA, END_STREAM, 1, b"body"), again(1)],
+        [frame(RESET, 0, 1, &[0; 4]), again(1)],
+        [again(7), again(7)],
+    ] {
+        check(&same.concat(), &same.concat());
+    }
+    let twice = [again(1), again(1)].concat();
+    let first = pair(END_STREAM, b"", END_HEADERS, b"\x82\x86\x84");
+    check(&twice, &[first, again(1)].concat());
+}
+
+#[test]
+fn bodies_are_bounded() {
+    let mut frames = Frames::default();
+    let opened = (0..3000).map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, b"\x83"));
+    let mut raw = BytesMut::from(&[PREFACE, &opened.collect::<Vec<_>>().concat()].concat()[..]);
+    frames.take(&mut raw, &mut BytesMut::new());
+    assert_eq!(frames.bodies.len(), MAX_BODIES);
+    assert_eq!(frames.bodies.last(), Some(&5999));
 }
 
 #[test]
