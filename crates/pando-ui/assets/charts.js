@@ -180,11 +180,15 @@ function labelSpace(seconds, width) {
   return (width * 60) / seconds > 92 ? 62 : 46;
 }
 
-// Without those labels at the right end that would be cut off.
+// Without the labels that would be cut off at the right end, or touch the other axis' at the left.
 function uncut(chart, ticks, labels) {
   const { min, max } = chart.scales.x;
   const scale = (chart.width - Y_AXIS - RIGHT) / (max - min);
-  return labels.map((label, i) => ((max - ticks[i]) * scale + RIGHT < label.length * 3.4 ? "" : label));
+  return labels.map((label, i) => {
+    const half = label.length * 3.4;
+    const fits = (max - ticks[i]) * scale + RIGHT >= half && (ticks[i] - min) * scale >= half - 6;
+    return fits ? label : "";
+  });
 }
 
 // Ticks by how much time is seen.

@@ -90,7 +90,7 @@ export function Route({ kind, text }) {
 export function Stat({ label, children, note, level: of, title }) {
   return html`<div class="stat" title=${title}>
     <dt>${label}</dt>
-    <dd><${Value} level=${of}>${children}<//>${note && html`<small>${note}</small>`}</dd>
+    <dd><${Value} level=${of}>${children}<//>${note && html`<small title=${note}>${note}</small>`}</dd>
   </div>`;
 }
 

@@ -172,6 +172,8 @@ fn it_goes_on_with_the_next_supervisor_and_says_when_there_is_none() -> anyhow::
     wait::for_true("another supervisor", || {
         pando.daemon().is_some_and(|(_, pid)| pid != supervisor)
     })?;
+    // An order that comes before it listens is refused, and says so.
+    pando.cmd(&["ls"])?.ok()?;
     terminal.press(&["+"]);
     pando.wait_ready("api", 2)?;
     terminal.shows(&["2/2"])?;

@@ -84,12 +84,12 @@ function Now({ app }) {
     ${seen &&
     html`<${Stat} label="Requests" note=${`${count(traffic.in_flight)} in flight`}>${rate(traffic.rate)}<//>
       <${Stat} label="Errors" level=${judge("errors", errors)} note=${`${rate(traffic.errors_5xx)} 5xx, ${rate(traffic.errors_4xx)} 4xx`} title="Share of answers with 5xx">${share(errors)}<//>
-      <${Stat} label="p95" note=${l ? `p50 ${duration(l.p50_us)}, p99 ${duration(l.p99_us)}` : "no request yet"} title=${traffic.source === "gateway" ? "Measured at the gateway" : "Measured inside the workers"}>${duration(l?.p95_us)}<//>`}
+      <${Stat} label="p95" note=${l ? `p99 ${duration(l.p99_us)}` : "no request yet"} title=${traffic.source === "gateway" ? "Measured at the gateway" : "Measured inside the workers"}>${duration(l?.p95_us)}<//>`}
     ${app.utilization !== null &&
     html`<${Stat} label="Loop lag" level=${judge("lag", app.lag_p99_us)} note=${`at most ${duration(app.lag_max_us)}`} title="p99 of the worst worker">${duration(app.lag_p99_us)}<//>
       <${Stat} label="Loop use" level=${judge("use", app.utilization)} note="mean of the workers">${share(app.utilization)}<//>`}
     <${Stat} label="CPU" note="100% is one core">${percent(app.cpu_percent)}<//>
-    <${Stat} label="Memory" level=${limit ? judge("memory", largest / limit) : null} note=${limit ? `largest ${bytes(largest)} of ${bytes(limit)}` : "no limit"}>${bytes(app.memory_bytes)}<//>
+    <${Stat} label="Memory" level=${limit ? judge("memory", largest / limit) : null} note=${limit ? `${bytes(largest)} of ${bytes(limit)}` : "no limit"} title="All workers; below the largest of them, of its limit">${bytes(app.memory_bytes)}<//>
   </dl>`;
 }
 

@@ -56,7 +56,7 @@ function Now({ gateway: g }) {
   return html`<dl class="stats" aria-label="Over the last 10 seconds">
     <${Stat} label="Requests" note=${`${count(g.traffic.in_flight)} in flight`}>${rate(g.traffic.rate)}<//>
     <${Stat} label="Errors" level=${judge("errors", errors)} note=${`${rate(g.traffic.errors_5xx)} 5xx, ${rate(g.traffic.errors_4xx)} 4xx`}>${share(errors)}<//>
-    <${Stat} label="p95" note=${`p50 ${duration(l?.p50_us)}, p99 ${duration(l?.p99_us)}`}>${duration(l?.p95_us)}<//>
+    <${Stat} label="p95" note=${`p99 ${duration(l?.p99_us)}`}>${duration(l?.p95_us)}<//>
     <${Stat} label="Out" note=${`in ${bytesPerSecond(g.bytes_in_per_s)}`}>${bytesPerSecond(g.bytes_out_per_s)}<//>
     <${Stat} label="Cache hits" note="of what may be cached">${share(g.cache_hit_ratio)}<//>
     <${Stat} label="Limited" note=${`${rate(g.retries)} retried`}>${rate(g.limited)}<//>

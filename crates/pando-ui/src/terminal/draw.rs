@@ -39,8 +39,14 @@ pub fn draw(model: &mut Model, look: &Look, buf: &mut Buffer) {
     let area = buf.area;
     let mut pen = Pen { buf, look };
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
-        let text = format!("needs {WIDTH_MIN}x{HEIGHT_MIN}");
-        pen.put(0, 0, area.width, &text, Style::Plain);
+        let lines = [
+            format!("{}x{} is too small", area.width, area.height),
+            format!("needs {WIDTH_MIN}x{HEIGHT_MIN}"),
+            "q quits".to_owned(),
+        ];
+        for (text, y) in lines.iter().zip(0..area.height) {
+            pen.put(0, y, area.width, text, Style::Plain);
+        }
         return;
     }
     header(model, &mut pen, area);

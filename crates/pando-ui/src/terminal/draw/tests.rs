@@ -237,6 +237,34 @@ fn long_names_stay_apart_in_a_small_terminal() {
 }
 
 #[test]
+fn no_column_is_cut_in_half() {
+    let sizes = [40, 50, 60, 70, 79].map(|width| (width, 15));
+    let pages = ["", "\n", ":top\n"].map(|typed| sizes.map(|size| (typed, size)));
+    for (typed, size) in pages.into_iter().flatten() {
+        let screen = text(&buffer(
+            &mut model(sample::now(), typed),
+            size,
+            &look(true, true),
+        ));
+        let title = screen.iter().find(|line| line.contains("STATE")).unwrap();
+        assert!(!title.contains('…'), "{typed:?} at {size:?}: {title}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so() {
+    let screen = text(&buffer(
+        &mut model(sample::now(), ""),
+        (30, 8),
+        &look(true, true),
+    ));
+    let said = screen.join("\n");
+    for words in ["30x8 is too small", "needs 40x10", "q quits"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn hostile_text_stays_text() {
     let hostile = "\x1b]0;x\x07\x1b[2J\u{9b}31m\r\nevil\u{202e}txt";
     let mut now = sample::now();
