@@ -3,9 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use e2e::{Pando, http, local, process, wait, wait_within};
+
+/// Between an order and the same order again.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A terminal with a shell in it. Dropped, it ends its own tmux and nothing else.
 struct Terminal {
@@ -172,9 +176,13 @@ fn it_goes_on_with_the_next_supervisor_and_says_when_there_is_none() -> anyhow::
     wait::for_true("another supervisor", || {
         pando.daemon().is_some_and(|(_, pid)| pid != supervisor)
     })?;
-    // An order that comes before it listens is refused, and says so.
-    pando.cmd(&["ls"])?.ok()?;
-    terminal.press(&["+"]);
+    // An order that comes before it listens, or before the next picture, is refused and says so:
+    // who gives it gives it again.
+    wait::for_true("it takes an order", || {
+        terminal.run(":scale api 2");
+        wait::until(ANSWER, || terminal.screen().contains("2/2"))
+    })
+    .with_context(|| terminal.screen())?;
     pando.wait_ready("api", 2)?;
     terminal.shows(&["2/2"])?;
     pando.cmd(&["kill"])?.ok()?;
