@@ -67,8 +67,8 @@ fn without_channels_the_runtime_is_still_measured() -> anyhow::Result<()> {
         .until("a heap", |seen| seen.last().heap.is_some())?;
     let parts = [
         "threads",
-        "http-server",
         "http2-server",
+        "http-server",
         "fastify",
         "outgoing",
     ];

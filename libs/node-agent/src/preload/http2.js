@@ -25,6 +25,8 @@ class Http2Server {
     this.router = router;
     this.now = now;
     this.inFlight = 0;
+    // Open ones, for the drain.
+    this.sessions = new Set();
     // Servers that were met, and whether their `request` events are heard.
     this.servers = new WeakMap();
   }
@@ -33,6 +35,8 @@ class Http2Server {
     const begin = guard((message) => this.begin(message));
     const mark = guard((request) => this.mark(request));
     const end = guard((stream) => this.end(stream));
+    const open = guard((session) => this.open(session));
+    const closed = guard((session) => this.sessions.delete(session));
     this.onStream = function onStream(stream, headers) {
       begin({ server: this, stream, headers });
     };
@@ -42,6 +46,12 @@ class Http2Server {
     this.onClose = function onClose() {
       end(this);
     };
+    this.onSession = function onSession(session) {
+      open(session);
+    };
+    this.onSessionClose = function onSessionClose() {
+      closed(this);
+    };
     channels.channel('net.server.socket').subscribe(guard(({ socket }) => this.meet(socket.server)));
   }
 
@@ -49,7 +59,16 @@ class Http2Server {
     if (typeof server !== 'object' || server === null || this.servers.has(server)) return;
     const isHttp2 = typeof server.updateSettings === 'function';
     this.servers.set(server, !isHttp2);
-    if (isHttp2) server.prependListener('stream', this.onStream);
+    if (!isHttp2) return;
+    server.prependListener('stream', this.onStream);
+    server.prependListener('session', this.onSession);
+  }
+
+  // A server is met after its first session is open: that one is known by its first stream.
+  open(session) {
+    if (session === undefined || session.destroyed || this.sessions.has(session)) return;
+    this.sessions.add(session);
+    session.once('close', this.onSessionClose);
   }
 
   begin({ server, stream, headers }) {
@@ -59,6 +78,7 @@ class Http2Server {
       this.servers.set(server, true);
       server.prependListener('request', this.onRequest);
     }
+    this.open(stream.session);
     stream[STREAM] = new Exchange(headers, this.now());
     stream.once('close', this.onClose);
     this.inFlight++;

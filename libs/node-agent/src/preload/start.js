@@ -55,16 +55,11 @@ function clock(hooks) {
 // Reports what was counted since the last report. Nothing, while none are made.
 let lastWords = () => {};
 
-function startReports(fd, thread, channels, timers) {
+function startReports({ fd, thread }, { channels, timers, now, router, http2, hooks }) {
   const socket = new Socket(require('fs'), fd);
   if (!socket.isSocket) return;
-  const hooks = require('perf_hooks');
-  const now = clock(hooks);
-  const router = new Router();
   const server = new HttpServer(router, now);
   startPart('http-server', (guard) => server.watch(channels, guard));
-  const http2 = new Http2Server(router, now);
-  startPart('http2-server', (guard) => http2.watch(channels, guard));
   startPart('fastify', (guard) => new Fastify(router.table).watch(channels, guard));
   const outgoing = new Outgoing(now);
   startPart('outgoing', (guard) => outgoing.watch(channels, guard));
@@ -81,13 +76,19 @@ function start() {
   const channels = require('diagnostics_channel');
   const { setTimeout, clearTimeout, setInterval, clearInterval } = require('timers');
   const timers = { setTimeout, clearTimeout, setInterval, clearInterval };
+  const hooks = require('perf_hooks');
+  const now = clock(hooks);
+  const router = new Router();
+  const http2 = new Http2Server(router, now);
+  const parts = { channels, timers, now, router, http2, hooks };
+  startPart('http2-server', (guard) => http2.watch(channels, guard));
   if (taken.thread === 0) {
     startPart('drain', () => {
       const isWorker = require('cluster').isWorker && typeof process.send === 'function';
-      if (isWorker) listenForDrain(channels, timers);
+      if (isWorker) listenForDrain(parts);
     });
   }
-  if (Number.isInteger(taken.fd) && taken.fd > 2) startReports(taken.fd, taken.thread, channels, timers);
+  if (Number.isInteger(taken.fd) && taken.fd > 2) startReports(taken, parts);
 }
 
 try {
