@@ -53,6 +53,8 @@ type Result<T> = rusqlite::Result<T>;
 
 pub struct Store {
     db: Connection,
+    /// Which file it is: device and inode.
+    file: (u64, u64),
 }
 
 /// What a supervisor that begins needs.
@@ -96,10 +98,20 @@ impl Store {
         let path = path(dir);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        options.open(&path).map_err(io)?;
+        let file = options.open(&path).and_then(|file| file.metadata());
+        let file = file.map(|file| (file.dev(), file.ino())).map_err(io)?;
         let db = Connection::open(&path)?;
         db.execute_batch(SCHEMA)?;
-        Ok(Self { db })
+        Ok(Self { db, file })
+    }
+
+    /// Whether its file still lies in `dir`. One that was deleted or replaced takes writes that
+    /// nobody can read later. `true` if it cannot be known.
+    pub fn is_in(&self, dir: &Path) -> bool {
+        match fs::metadata(path(dir)) {
+            Ok(file) => (file.dev(), file.ino()) == self.file,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
     /// Moves the file out of the way; where it is now.

@@ -45,6 +45,7 @@ impl Disk {
                     self.now_ms = now_s.saturating_mul(1_000);
                     self.owed.push(write);
                     self.troubles.look_for_damaged();
+                    self.look_for_file();
                     self.open_again(now_s);
                     self.pay();
                 }
@@ -68,6 +69,15 @@ impl Disk {
                     return;
                 }
             }
+        }
+    }
+
+    /// A store whose file was deleted or replaced is closed.
+    fn look_for_file(&mut self) {
+        let is_gone = |store: &Store| !store.is_in(&self.dir);
+        if self.store.as_ref().is_some_and(is_gone) {
+            drop(self.store.take());
+            self.troubles.gone(self.now_ms);
         }
     }
 

@@ -86,6 +86,27 @@ fn a_restart_forgets_nothing() {
 }
 
 #[test]
+fn a_store_that_was_deleted_is_begun_anew_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut keeper = Keeper::open(dir.path(), BEGIN_S);
+    fill(&mut keeper, BEGIN_S..BEGIN_S + 700);
+    ask(&keeper, |_| ());
+    let path = crate::store::path(dir.path());
+    std::fs::remove_file(&path).unwrap();
+    let now_s = BEGIN_S + 1_300;
+    fill(&mut keeper, BEGIN_S + 700..now_s);
+    let kinds: Vec<String> = keeper.take_news().into_iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, ["store-gone"]);
+    assert_eq!(keeper.problems(), Vec::<String>::new());
+    keeper.end();
+    // The chapter that was open then has what was in memory of it.
+    let keeper = Keeper::open(dir.path(), now_s);
+    let rate = series(&keeper, Metric::Rate, BEGIN_S, now_s, 0);
+    assert_eq!(rate.values.len(), 1_300);
+    assert!(rate.values[600..].iter().all(Option::is_some), "{rate:?}");
+}
+
+#[test]
 fn what_is_old_comes_from_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let now_s = BEGIN_S + 3 * 3_600;

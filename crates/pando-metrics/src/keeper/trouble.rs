@@ -141,6 +141,18 @@ impl Troubles {
         self.look_for_damaged();
     }
 
+    /// Somebody deleted or replaced the store's file.
+    pub fn gone(&self, now_ms: i64) {
+        let path = store::path(&self.dir);
+        let text = format!(
+            "{} was deleted or replaced while it was in use: what is there now is used, or a new \
+             one begun; of what was measured before, only the last hour is left, in memory",
+            path.display()
+        );
+        tracing::warn!("{text}");
+        self.lock().tell(now_ms, "store-gone", text);
+    }
+
     /// Those that lie beside the store: whoever moved or deleted one has seen to it.
     pub fn look_for_damaged(&self) {
         let damaged = Store::damaged(&self.dir);

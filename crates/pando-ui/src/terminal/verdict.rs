@@ -90,7 +90,7 @@ pub fn event(kind: &str) -> Style {
         "crash-loop" | "alert-firing" | "stalled" | "stuck" | "unhealthy" | "killed"
         | "log-lines-lost" | "store-damaged" => Style::Red,
         "exited" | "memory-limit" | "not-ready" | "reload-failed" | "upstream-down"
-        | "log-error" | "limit" | "store-failing" | "clock-jumped" => Style::Yellow,
+        | "log-error" | "limit" | "store-failing" | "store-gone" | "clock-jumped" => Style::Yellow,
         "ready" | "recovered" | "healthy" | "reloaded" | "upstream-up" | "alert-resolved"
         | "store-well" => Style::Green,
         _ => Style::Plain,
