@@ -49,6 +49,8 @@ pub(crate) struct Supervisor {
     backoff: Backoff,
     /// Signals that came while there was none.
     signals: Vec<i32>,
+    /// The first that asked for the end. Who was told of it may die before it has ended all.
+    stop: Option<i32>,
     was_in_charge: bool,
 }
 
@@ -65,6 +67,7 @@ impl Supervisor {
             started: None,
             backoff: Backoff::new(tuning),
             signals: Vec::new(),
+            stop: None,
             was_in_charge: false,
         }
     }
@@ -197,6 +200,10 @@ impl Root {
             return;
         }
         note(&format!("no supervisor: {how}"));
+        if let Some(signal) = self.supervisor.stop {
+            self.keep_signal(signal);
+            self.expect_heard(signal, now);
+        }
         // Nothing to hold yet, and somebody waits to hear what is wrong.
         let first = !self.supervisor.was_in_charge && self.supervisor.generation <= 1;
         if first && self.table.is_empty() && self.trial.is_none() {
@@ -259,14 +266,28 @@ impl Root {
     pub(crate) fn on_signal(&mut self, signal: i32, now: Instant) {
         match &mut self.supervisor.peer {
             Some(peer) => peer.tell(FromRoot::Signal { signal }),
-            None if self.supervisor.signals.contains(&signal) => {}
-            None => self.supervisor.signals.push(signal),
+            None => self.keep_signal(signal),
         }
-        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT].contains(&signal);
-        if ends && !self.supervisor.in_charge && self.unheard.is_none() {
-            let wait = Duration::from_millis(self.tuning.unheard_stop_ms);
-            self.unheard = Some((now + wait, signal));
+        if [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT].contains(&signal) {
+            self.supervisor.stop.get_or_insert(signal);
+            if !self.supervisor.in_charge {
+                self.expect_heard(signal, now);
+            }
         }
+    }
+
+    /// For the next supervisor.
+    fn keep_signal(&mut self, signal: i32) {
+        let signals = &mut self.supervisor.signals;
+        if !signals.contains(&signal) {
+            signals.push(signal);
+        }
+    }
+
+    /// Root ends by itself unless a supervisor is in charge soon.
+    fn expect_heard(&mut self, signal: i32, now: Instant) {
+        let wait = Duration::from_millis(self.tuning.unheard_stop_ms);
+        self.unheard.get_or_insert((now + wait, signal));
     }
 }
 

@@ -152,6 +152,25 @@ fn a_stop_signal_that_no_supervisor_takes_ends_root() {
 }
 
 #[test]
+fn a_stop_signal_that_a_dying_supervisor_was_told_is_not_lost() {
+    let tuning = r#"{"unheard_stop_ms":200}"#;
+    let mut rig = Rig::start_as(&[(TUNING_ENV, tuning)]);
+    let family = family(&rig);
+    let control = rig.home().join("ctl");
+    fs::remove_file(&control).unwrap();
+    fs::create_dir(&control).unwrap();
+    // The signal is told to the supervisor in charge, which does nothing about it and dies.
+    kill(rig.root_pid(), Signal::TERM);
+    let want = FromRoot::Signal {
+        signal: libc::SIGTERM,
+    };
+    rig.wait("the signal", |message| (*message == want).then_some(()));
+    kill(rig.supervisor_pid(), Signal::KILL);
+    assert_eq!(rig.root_exit().code(), Some(128 + libc::SIGTERM));
+    family.into_iter().for_each(gone);
+}
+
+#[test]
 fn whoever_started_a_daemon_hears_how_it_went() {
     let hear = |env: &[(&str, &str)], home: &Path, fifo: &str| {
         let fifo = home.parent().unwrap().join(fifo);

@@ -158,7 +158,9 @@ impl Caller {
     }
 
     async fn make(&self, change: Change, renew: Renew) -> Result<String, String> {
-        let mut client = self.client().await?;
+        // A person waits for it: a supervisor that is being replaced may take its time.
+        let client = Client::connect(&self.home).await;
+        let mut client = client.map_err(|error| error.to_string())?;
         let only = |app: String| Select::Names(vec![app]);
         let request = match change {
             Change::Reload(app) => Request::Reload {
