@@ -133,15 +133,17 @@ fn signals_are_forwarded() {
     assert!(lives(rig.root_pid()));
 }
 
+fn with_the_last_supervisor() -> (Rig, [i32; 3]) {
+    let tuning = r#"{"unheard_stop_ms":200}"#;
+    let rig = Rig::start_as(&[(TUNING_ENV, tuning)]);
+    let family = family(&rig);
+    rig.no_supervisor_follows();
+    (rig, family)
+}
+
 #[test]
 fn a_stop_signal_that_no_supervisor_takes_ends_root() {
-    let tuning = r#"{"unheard_stop_ms":200}"#;
-    let mut rig = Rig::start_as(&[(TUNING_ENV, tuning)]);
-    let family = family(&rig);
-    let control = rig.home().join("ctl");
-    fs::remove_file(&control).unwrap();
-    fs::create_dir(&control).unwrap();
-    // From now on supervisors fail before they are in charge.
+    let (mut rig, family) = with_the_last_supervisor();
     kill(rig.supervisor_pid(), Signal::KILL);
     eventually("it is dead", || {
         (!lives(rig.supervisor_pid())).then_some(())
@@ -153,12 +155,7 @@ fn a_stop_signal_that_no_supervisor_takes_ends_root() {
 
 #[test]
 fn a_stop_signal_that_a_dying_supervisor_was_told_is_not_lost() {
-    let tuning = r#"{"unheard_stop_ms":200}"#;
-    let mut rig = Rig::start_as(&[(TUNING_ENV, tuning)]);
-    let family = family(&rig);
-    let control = rig.home().join("ctl");
-    fs::remove_file(&control).unwrap();
-    fs::create_dir(&control).unwrap();
+    let (mut rig, family) = with_the_last_supervisor();
     // The signal is told to the supervisor in charge, which does nothing about it and dies.
     kill(rig.root_pid(), Signal::TERM);
     let want = FromRoot::Signal {

@@ -236,6 +236,13 @@ impl Rig {
     }
 
     #[track_caller]
+    /// From now on supervisors fail before they are in charge.
+    pub fn no_supervisor_follows(&self) {
+        let control = self.home().join("ctl");
+        fs::remove_file(&control).unwrap();
+        fs::create_dir(&control).unwrap();
+    }
+
     pub fn root_exit(&mut self) -> ExitStatus {
         let root = &mut self.root;
         eventually("root ends", || root.try_wait().unwrap())
