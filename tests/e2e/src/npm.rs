@@ -9,6 +9,15 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
 
+/// NestJS on Express.
+pub const NEST: [&str; 5] = [
+    "@nestjs/core@11",
+    "@nestjs/common@11",
+    "@nestjs/platform-express@11",
+    "reflect-metadata@0.2",
+    "rxjs@7",
+];
+
 /// The workspace's root.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -243,15 +243,8 @@ fn nest() -> anyhow::Result<()> {
           app.enableVersioning({ type: VersioningType.URI, defaultVersion: undefined });
           return app.listen(process.env.PORT);
         }).catch((error) => { console.error(error); process.exit(1); });";
-    let packages = [
-        "@nestjs/core@11",
-        "@nestjs/common@11",
-        "@nestjs/platform-express@11",
-        "reflect-metadata@0.2",
-        "rxjs@7",
-    ];
     names_are(
-        &packages,
+        &npm::NEST,
         "main.js",
         text,
         &[

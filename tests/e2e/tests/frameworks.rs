@@ -183,14 +183,7 @@ fn nest() -> anyhow::Result<()> {
           app.enableShutdownHooks();
           return app.listen(process.env.PORT);
         }).catch((error) => { console.error(error); process.exit(1); });";
-    let packages = [
-        "@nestjs/core@11",
-        "@nestjs/common@11",
-        "@nestjs/platform-express@11",
-        "reflect-metadata@0.2",
-        "rxjs@7",
-    ];
-    let (pando, port) = project(&packages, &[("main.js", text)])?;
+    let (pando, port) = project(&npm::NEST, &[("main.js", text)])?;
     pando
         .cmd(&["start", "main.js", "--name", "nest", "-i", "2"])?
         .ok()?;

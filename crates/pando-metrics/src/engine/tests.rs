@@ -48,6 +48,12 @@ impl World {
         self.engine.report(self.us + 1, &from, Some(report)) == Taken::Yes
     }
 
+    /// Of the first endpoint, since the start.
+    fn first_counts(&self) -> &crate::totals::Endpoint {
+        let mut rows = self.engine.totals().endpoints.values();
+        &rows.next().unwrap().counts
+    }
+
     fn app(&self) -> now::App {
         self.engine.picture(true).apps.remove(0)
     }
@@ -186,14 +192,7 @@ fn last_words_count() {
         instance: 0,
     });
     world.tick();
-    let row = &world
-        .engine
-        .totals()
-        .endpoints
-        .values()
-        .next()
-        .unwrap()
-        .counts;
+    let row = world.first_counts();
     assert_eq!((row.latency.count(), row.errors_5xx), (94, 2));
     assert_eq!(world.app().endpoints[0].requests, 94);
 }
@@ -215,14 +214,7 @@ fn whoever_was_away_loses_no_request_and_invents_no_rate() {
     world.tick();
     // The last of them waits for its second.
     world.tick();
-    let row = &world
-        .engine
-        .totals()
-        .endpoints
-        .values()
-        .next()
-        .unwrap()
-        .counts;
+    let row = world.first_counts();
     assert_eq!(row.latency.count(), 9_400);
     let rate = world.app().traffic.rate;
     assert!((rate - 100.0).abs() < 2.0, "{rate}");
